@@ -1,0 +1,298 @@
+"""Every setting: its name, type, default and meaning; read once from the environment, validated.
+
+A setting's environment variable is its field name in upper case. An unknown value stops the start
+with one line that names the variable.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import marshmallow as ma
+from marshmallow import validate
+
+SERVICES = ("redirect", "api")
+
+
+class SettingsError(Exception):
+    """A setting has a value that cannot be used; the message names it in one line."""
+
+
+class _CommaList(ma.fields.String):
+    """`a,b,c` as a tuple of stripped, non-empty strings."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+class _Networks(_CommaList):
+    """A list of addresses or CIDR blocks."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        parts = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
+        except ValueError as error:
+            raise ma.ValidationError(f"{error}.") from None
+
+
+class _DatabaseURL(ma.fields.String):
+    """A PostgreSQL URL; `postgres://`, as Procfile hosts give it, is read as `postgresql://`.
+
+    SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, so the driver is always named.
+    """
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not text:
+            return None
+        scheme, separator, rest = text.partition("://")
+        if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
+            raise ma.ValidationError("Not a PostgreSQL URL (postgresql://user@host/name).")
+        return f"postgresql+psycopg2://{rest}"
+
+
+class _RedisURL(ma.fields.String):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if text and not re.match(r"(rediss?|unix)://", text):
+            raise ma.ValidationError("Not a Redis URL (redis://host:port/0, rediss://, unix://).")
+        return text or None
+
+
+class _BaseURL(ma.fields.String):
+    """`scheme://host[:port]` without a path; the trailing slash is dropped."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs).rstrip("/")
+        if not text:
+            return None
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
+            raise ma.ValidationError("Not of the form https://host or http://host:port.")
+        return text
+
+
+_SIZE = validate.Range(min=1)
+_positive = validate.Range(min=0, min_inclusive=False)
+
+
+def _setting(default: Any, kind: ma.fields.Field[Any], meaning: str) -> Any:
+    return field(default=default, metadata={"field": kind, "meaning": meaning})
+
+
+def _integer(default: int, meaning: str, low: int = 0, high: int | None = None) -> Any:
+    rule = validate.Range(min=low, max=high)
+    return _setting(default, ma.fields.Integer(validate=rule), meaning)
+
+
+def _seconds(default: float, meaning: str) -> Any:
+    return _setting(default, ma.fields.Float(validate=_positive), meaning)
+
+
+def _flag(default: bool, meaning: str) -> Any:
+    return _setting(default, ma.fields.Boolean(), meaning)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The settings of one process."""
+
+    port: int = _integer(8000, "TCP port that the web server listens on.", 1, 65535)
+    host: str = _setting(
+        "127.0.0.1", ma.fields.String(), "Address that the web server listens on."
+    )
+    web_concurrency: int = _integer(
+        os.cpu_count() or 1, "Number of web worker processes; default: one per core.", 1, 512
+    )
+    base_url: str | None = _setting(
+        None,
+        _BaseURL(),
+        "Public address of the default domain, `https://host`; default: `http://HOST:PORT`.",
+    )
+    signpost_home: Path = _setting(
+        Path("var"),
+        ma.fields.String(validate=validate.Length(min=1)),
+        "Folder of the embedded servers, the click spool and the generated secrets.",
+    )
+    signpost_services: tuple[str, ...] = _setting(
+        SERVICES,
+        _CommaList(),
+        "Services this process offers: `all`, or a list of `redirect` and `api`.",
+    )
+    database_url: str | None = _setting(
+        None,
+        _DatabaseURL(),
+        "PostgreSQL URL of the directory and the first shard; default: the embedded server.",
+    )
+    redis_url: str | None = _setting(
+        None, _RedisURL(), "Redis or Valkey URL; default: the embedded server."
+    )
+    secret_key: str | None = _setting(
+        None,
+        ma.fields.String(validate=validate.Length(min=16)),
+        "Signs cursors and keys the visitor hash, at least 16 characters, the same in every "
+        "process; default: made once and kept in `SIGNPOST_HOME/secret.key`.",
+    )
+    log_level: str = _setting(
+        "INFO",
+        ma.fields.String(
+            validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
+        ),
+        "Least severe log level that is written.",
+    )
+    log_format: str = _setting(
+        "auto",
+        ma.fields.String(validate=validate.OneOf(("auto", "json", "console"))),
+        "`json`: one object a line; `console`: for people; `auto`: console on a terminal.",
+    )
+    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
+        (),
+        _Networks(),
+        "Addresses or CIDR blocks of proxies whose `X-Forwarded-*` headers count.",
+    )
+    strict_hosts: bool = _flag(
+        False, "Answer 404 for a `Host` that no domain claims, instead of the default domain."
+    )
+    allowed_url_schemes: tuple[str, ...] = _setting(
+        ("http", "https"),
+        _CommaList(),
+        "Schemes that a link may point to. `javascript`, `data` and the like are never allowed.",
+    )
+    multi_segment_slugs: bool = _flag(False, "Allow `/` inside custom slugs.")
+    slug_length: int = _integer(7, "Characters of a generated slug.", 4, 32)
+    max_body_bytes: int = _integer(
+        2 * 1024 * 1024, "Largest request body that is read; more answers 413.", 1024
+    )
+    db_pool_size: int = _integer(5, "Connections kept per database and process.", 1, 500)
+    db_max_overflow: int = _integer(5, "Connections above the pool size under load.", 0, 500)
+    db_pool_timeout_seconds: float = _seconds(
+        2.0, "Longest wait for a pooled connection; then the answer is 503."
+    )
+    db_connect_timeout_seconds: int = _integer(3, "Longest wait for a new connection.", 1, 60)
+    db_statement_timeout_seconds: float = _seconds(5.0, "Longest run of one SQL statement.")
+    redis_timeout_seconds: float = _seconds(0.5, "Longest wait for one Redis command.")
+    redirect_cache_entries: int = _integer(100_000, "Links kept in each process.", 1)
+    redirect_cache_seconds: float = _seconds(
+        60.0, "Life of a cached link while invalidations arrive through Redis."
+    )
+    redirect_cache_unsynced_seconds: float = _seconds(
+        1.0, "Life of a cached link while Redis is away."
+    )
+    redirect_stale_seconds: float = _seconds(
+        86_400.0, "How long past its life a cached link still redirects while PostgreSQL is away."
+    )
+    password_tries_per_minute: int = _integer(
+        5, "Wrong passwords per link and address before 429.", 1, 10_000
+    )
+    idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered.")
+    spool_segment_bytes: int = _integer(
+        1_000_000, "Size at which a spool segment is sealed.", 1_000, 1_000_000
+    )
+    spool_segment_seconds: float = _seconds(0.2, "Age at which a spool segment is sealed.")
+    spool_max_bytes: int = _integer(
+        1 << 30, "Size of the click spool past which readiness fails.", 1_000_000
+    )
+    keep_visitor_address: bool = _flag(
+        False, "Keep the visitor's address, truncated to /24 or /48, with each raw click."
+    )
+    gunicorn_timeout_seconds: int = _integer(
+        30, "A worker silent for this long is replaced.", 1, 3600
+    )
+    gunicorn_graceful_timeout_seconds: int = _integer(
+        25, "How long running requests may finish after SIGTERM.", 1, 3600
+    )
+    gunicorn_keepalive_seconds: int = _integer(
+        100, "How long an idle client connection is kept; above the idle limit of routers.", 0, 3600
+    )
+    gunicorn_max_requests: int = _integer(
+        500_000, "Requests after which a worker is replaced (0: never); a jitter of 10 % is added."
+    )
+    gunicorn_worker_connections: int = _integer(1_000, "Simultaneous clients per worker.", 1)
+    gunicorn_access_log: bool = _flag(
+        False, "Also write gunicorn's own access log; the structured log has the same facts."
+    )
+
+    @property
+    def public_url(self) -> str:
+        """`scheme://host[:port]` of the default domain."""
+        if self.base_url:
+            return self.base_url
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def default_domain(self) -> str:
+        """Host name of `public_url`, in lower case and without the port."""
+        return (urlsplit(self.public_url).hostname or "localhost").lower()
+
+    @property
+    def spool_path(self) -> Path:
+        """Folder of the click segments."""
+        return self.signpost_home / "spool"
+
+    def resolved_secret_key(self) -> bytes:
+        """The secret key, made and kept under `signpost_home` when no setting gives one."""
+        if self.secret_key:
+            return self.secret_key.encode()
+        return _kept_secret(self.signpost_home / "secret.key")
+
+    @classmethod
+    def load(cls, environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+        """Read the settings from `environ` (default: the process environment).
+
+        Raises:
+            SettingsError: a value does not validate; the message names the variable.
+        """
+        environ = os.environ if environ is None else environ
+        values: dict[str, Any] = {}
+        for item in fields(cls):
+            name = item.name.upper()
+            if environ.get(name, "") == "":
+                continue
+            try:
+                values[item.name] = item.metadata["field"].deserialize(environ[name])
+            except ma.ValidationError as error:
+                raise SettingsError(f"{name}: {' '.join(map(str, error.messages))}") from None
+        values.update(overrides)
+        return cls(**_checked(values))
+
+
+def _checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Settle what one field's type cannot say."""
+    services = values.get("signpost_services", SERVICES)
+    if services in ((), ("all",)):
+        services = SERVICES
+    unknown = sorted(set(services) - set(SERVICES))
+    if unknown:
+        raise SettingsError(f"SIGNPOST_SERVICES: Unknown service {unknown[0]!r}.")
+    values["signpost_services"] = tuple(services)
+    home = Path(values.get("signpost_home", "var"))
+    values["signpost_home"] = home.expanduser().resolve()
+    return values
+
+
+def _kept_secret(path: Path) -> bytes:
+    """Read the secret at `path`, or make it; two processes that race get the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        draft = path.with_name(f"{path.name}.{os.getpid()}")
+        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_urlsafe(48))
+        try:
+            os.link(draft, path)  # unlike a rename, fails where another process was first
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+    return path.read_bytes().strip()
