@@ -108,9 +108,7 @@ class Settings:
     """The settings of one process."""
 
     port: int = _integer(8000, "TCP port that the web server listens on.", 1, 65535)
-    host: str = _setting(
-        "127.0.0.1", ma.fields.String(), "Address that the web server listens on."
-    )
+    host: str = _setting("127.0.0.1", ma.fields.String(), "Address that the web server listens on.")
     web_concurrency: int = _integer(
         os.cpu_count() or 1, "Number of web worker processes; default: one per core.", 1, 512
     )

@@ -1,0 +1,1 @@
+"""Record, spool and ingest clicks."""

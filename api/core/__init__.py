@@ -1,0 +1,1 @@
+"""What the modules share; knows no module."""

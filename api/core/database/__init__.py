@@ -1,0 +1,1 @@
+"""Engines, sessions, routing and migrations of the directory and the shards."""

@@ -1,0 +1,63 @@
+"""Let other greenlets run while psycopg2 waits for PostgreSQL.
+
+libpq waits in C, out of reach of gevent's patches; psycopg2 offers a callback for such loops
+(psycopg2 documentation, "Support for coroutine libraries"). Ours differs from psycogreen's in that
+it keeps the connect deadline, and cancels the query when its greenlet is killed or timed out, so
+that no statement goes on without anybody waiting for it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import psycopg2
+from gevent.socket import wait_read, wait_write
+from psycopg2 import extensions
+
+_STATUS_SETUP = 0  # the connection has not finished connecting
+_DEFAULT_CONNECT_SECONDS = 10
+
+
+def install() -> None:
+    """Make every psycopg2 connection of this process cooperative. COPY is then refused."""
+    extensions.set_wait_callback(_wait)
+
+
+def _wait(connection: Any) -> None:
+    deadline = _connect_deadline(connection)
+    try:
+        while True:
+            state = connection.poll()
+            if state == extensions.POLL_OK:
+                return
+            seconds = None if deadline is None else max(deadline - time.monotonic(), 0.001)
+            wait = wait_read if state == extensions.POLL_READ else wait_write
+            wait(connection.fileno(), timeout=seconds, timeout_exc=_too_slow())
+    except psycopg2.Error:
+        raise
+    except BaseException:
+        # A greenlet that is killed leaves here too: its statement must not go on alone.
+        _abandon(connection)
+        raise
+
+
+def _connect_deadline(connection: Any) -> float | None:
+    if connection.status != _STATUS_SETUP:
+        return None
+    seconds = int(connection.info.dsn_parameters.get("connect_timeout", 0) or 0)
+    return time.monotonic() + (seconds or _DEFAULT_CONNECT_SECONDS)
+
+
+def _too_slow() -> psycopg2.OperationalError:
+    return psycopg2.OperationalError("timed out while connecting to the server")
+
+
+def _abandon(connection: Any) -> None:
+    try:
+        if connection.status != _STATUS_SETUP:
+            connection.cancel()
+    except psycopg2.Error:
+        pass
+    finally:
+        connection.close()

@@ -1,0 +1,100 @@
+"""Which database a session speaks to. The caller says read or write, and for which slot."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Engine, exc
+from sqlalchemy.orm import Session
+
+from api.core.database.engines import make_engine
+from api.core.errors import Unavailable
+from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class ReadSession(Session):
+    """A session in a transaction that PostgreSQL itself holds to reading."""
+
+
+class WriteSession(ReadSession):
+    """A session that may write. What reads can also be done in one, never the reverse."""
+
+
+AnySession = TypeVar("AnySession", bound=ReadSession)
+
+
+class Database:
+    """The directory and the shards; with one database they share a server and a pool.
+
+    Each context manager is one transaction: committed at its end, rolled back on an exception.
+    A server that is away, and a pool that stays exhausted, are raised as `Unavailable`.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.database_url is None:
+            raise ValueError("a database needs a URL")
+        self._primary = make_engine(settings.database_url, settings)
+
+    def write(self, slot: int) -> AbstractContextManager[WriteSession]:
+        """Write to the shard that owns `slot`."""
+        return _transaction(WriteSession, self._shard_of(slot))
+
+    def read(
+        self,
+        slot: int,
+        workspace: int | None = None,  # noqa: ARG002 - see the docstring
+    ) -> AbstractContextManager[ReadSession]:
+        """Read from the shard that owns `slot`.
+
+        `workspace` names whose own writes must be seen, None where nobody's must: it is what
+        decides between a replica and the primary once there are replicas.
+        """
+        return _transaction(ReadSession, _read_only(self._shard_of(slot)))
+
+    def read_each(self) -> Iterator[AbstractContextManager[ReadSession]]:
+        """One reading context per shard, for questions that no slot answers alone."""
+        yield _transaction(ReadSession, _read_only(self._primary))
+
+    def write_directory(self) -> AbstractContextManager[WriteSession]:
+        """Write to the directory."""
+        return _transaction(WriteSession, self._primary)
+
+    def read_directory(self) -> AbstractContextManager[ReadSession]:
+        """Read from the directory."""
+        return _transaction(ReadSession, _read_only(self._primary))
+
+    def same_shard(self, one: int, other: int) -> bool:
+        """Whether two slots can be written in one transaction."""
+        return self._shard_of(one) is self._shard_of(other)
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
+        self._primary.dispose(close=close)
+
+    def _shard_of(self, slot: int) -> Engine:
+        if not 0 <= slot < 1024:
+            raise ValueError(f"no such slot: {slot}")
+        return self._primary
+
+
+def _read_only(engine: Engine) -> Engine:
+    # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
+    return engine.execution_options(postgresql_readonly=True)
+
+
+@contextmanager
+def _transaction(kind: type[AnySession], engine: Engine) -> Iterator[AnySession]:
+    try:
+        with kind(engine, expire_on_commit=False) as session, session.begin():
+            yield session
+    except exc.TimeoutError as error:
+        log.warning("database pool exhausted: %s", error)
+        raise Unavailable("The database is busy.") from error
+    except (exc.OperationalError, exc.InterfaceError) as error:
+        log.warning("database away or too slow: %s", str(error.orig).strip())
+        raise Unavailable("The database does not answer.") from error

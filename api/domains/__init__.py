@@ -1,0 +1,1 @@
+"""The host names that serve short links."""

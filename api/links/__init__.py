@@ -1,0 +1,1 @@
+"""Create, read, search, change and delete links; batches; QR codes."""

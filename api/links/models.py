@@ -1,0 +1,130 @@
+"""Tables of a shard: links and their tags."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    CheckConstraint,
+    Computed,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.orm import Mapped, mapped_column
+
+from api.core.database.tables import ShardTable
+
+# Punctuation becomes a space, so that each part of an address is a word that can be found. The
+# workspace is a word too: a search touches no other workspace's rows.
+SEARCH_EXPRESSION = (
+    "to_tsvector('simple'::regconfig, 'workspace' || workspace_id::text || ' ' || "
+    "translate(coalesce(title, '') || ' ' || slug || ' ' || url, "
+    "'/:?&=.,-_#%+~@!$()*;[]|', repeat(' ', 23)))"
+)
+
+
+class Link(ShardTable):
+    """A slug on a domain, and where it leads."""
+
+    __tablename__ = "links"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    workspace_id: Mapped[int] = mapped_column(BigInteger)
+    domain: Mapped[str] = mapped_column(Text)
+    slug: Mapped[str] = mapped_column(Text)
+    url: Mapped[str] = mapped_column(Text)
+    title: Mapped[str | None] = mapped_column(Text)
+    tags: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default="{}")
+    starts_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    max_clicks: Mapped[int | None] = mapped_column(BigInteger)
+    # Redirects granted so far; kept only for links that have a limit.
+    uses: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    password_hash: Mapped[str | None] = mapped_column(Text)
+    redirect_status: Mapped[int] = mapped_column(SmallInteger, server_default="302")
+    forward_query: Mapped[bool] = mapped_column(server_default="false")
+    enabled: Mapped[bool] = mapped_column(server_default="true")
+    # Not `metadata`, which SQLAlchemy keeps for itself.
+    custom: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+    version: Mapped[int] = mapped_column(Integer, server_default="1")
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    # A deleted link stays as a row, so that its slug goes on answering 410.
+    deleted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    search: Mapped[Any] = mapped_column(TSVECTOR, Computed(SEARCH_EXPRESSION, persisted=True))
+
+    __table_args__ = (
+        CheckConstraint("slot BETWEEN 0 AND 1023", name="slot"),
+        CheckConstraint("redirect_status IN (301, 302, 307, 308)", name="redirect_status"),
+        CheckConstraint("max_clicks > 0", name="max_clicks"),
+        CheckConstraint("expires_at > starts_at", name="period"),
+        CheckConstraint("length(slug) BETWEEN 1 AND 200", name="slug_length"),
+        CheckConstraint("length(url) BETWEEN 1 AND 8192", name="url_length"),
+        Index("uq_links_slot_domain_slug", "slot", "domain", "slug", unique=True),
+        Index(
+            "ix_links_created", "workspace_id", "id", postgresql_where=text("deleted_at IS NULL")
+        ),
+        Index(
+            "ix_links_updated",
+            "workspace_id",
+            "updated_at",
+            "id",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index(
+            "ix_links_domain",
+            "workspace_id",
+            "domain",
+            "id",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
+        Index("ix_links_url", "workspace_id", func.md5(text("url"))),
+        Index("ix_links_search", "search", postgresql_using="gin"),
+        # The states other than active are rare; each has its own small index, in order of id.
+        Index("ix_links_disabled", "workspace_id", "id", postgresql_where=text("NOT enabled")),
+        Index(
+            "ix_links_starting",
+            "workspace_id",
+            "id",
+            postgresql_where=text("starts_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_links_expiring",
+            "workspace_id",
+            "id",
+            postgresql_where=text("expires_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_links_limited",
+            "workspace_id",
+            "id",
+            postgresql_where=text("max_clicks IS NOT NULL"),
+        ),
+    )
+
+
+class LinkTag(ShardTable):
+    """One tag of one link: what a list by tag is read from."""
+
+    __tablename__ = "link_tags"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    link_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    tag: Mapped[str] = mapped_column(Text, primary_key=True)
+    workspace_id: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        ForeignKeyConstraint(["slot", "link_id"], ["links.slot", "links.id"], ondelete="CASCADE"),
+        Index(None, "workspace_id", "tag", "link_id"),
+    )

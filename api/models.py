@@ -1,0 +1,18 @@
+"""Every table, by lineage: what the migrations are compared with."""
+
+from __future__ import annotations
+
+from sqlalchemy import MetaData
+
+import api.clicks.models
+import api.core.idempotency
+import api.domains.models
+import api.identity.models
+import api.links.models
+import api.stats.models  # noqa: F401 - imported for their tables
+from api.core.database.tables import DirectoryTable, ShardTable
+
+METADATA: dict[str, MetaData] = {
+    "directory": DirectoryTable.metadata,
+    "shard": ShardTable.metadata,
+}

@@ -1,0 +1,1 @@
+"""Resolve a host and slug to a target and answer the visitor."""
