@@ -1,4 +1,4 @@
-"""Tables of a shard: raw clicks, the segments they came in, and each link's total."""
+"""Tables of a shard: raw clicks and the segments they came in."""
 
 from __future__ import annotations
 
@@ -53,14 +53,3 @@ class IngestedSegment(ShardTable):
     )
 
     __table_args__ = (Index(None, "ingested_at"),)
-
-
-class LinkTotal(ShardTable):
-    """All clicks of a link, bots included."""
-
-    __tablename__ = "link_totals"
-
-    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
-    link_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
-    clicks: Mapped[int] = mapped_column(BigInteger)
-    last_clicked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))

@@ -1,4 +1,4 @@
-"""Tables of a shard: links and their tags."""
+"""Tables of a shard: links, their tags and their click totals."""
 
 from __future__ import annotations
 
@@ -128,3 +128,14 @@ class LinkTag(ShardTable):
         ForeignKeyConstraint(["slot", "link_id"], ["links.slot", "links.id"], ondelete="CASCADE"),
         Index(None, "workspace_id", "tag", "link_id"),
     )
+
+
+class LinkTotal(ShardTable):
+    """All clicks of a link, bots included."""
+
+    __tablename__ = "link_totals"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    link_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    clicks: Mapped[int] = mapped_column(BigInteger)
+    last_clicked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
