@@ -1,0 +1,115 @@
+"""Telling every process that a cached entry is out of date, through Redis publish/subscribe.
+
+Publishing fails open: the writer's own process is told directly, and others hold entries only for
+a bounded life. Publish/subscribe keeps nothing for a listener that was away, so a listener that
+(re)connects treats all that it holds as out of date.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import orjson
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "signpost:evictions:v1"
+_RETRY_SECONDS = 1.0
+# Also how soon a silent connection is found dead.
+_POLL_SECONDS = 5.0
+
+
+class Evictions:
+    """Publishes the keys of changed entries, and passes on those that others publish."""
+
+    def __init__(self, redis_url: str | None, timeout_seconds: float) -> None:
+        self._redis_url = redis_url
+        self._timeout_seconds = timeout_seconds
+        self._client = _client(redis_url, timeout_seconds) if redis_url else None
+        self._listeners: list[Callable[[Sequence[str]], None]] = []
+        self._on_sync: list[Callable[[bool], None]] = []
+        self._stopped = threading.Event()
+        self._away = False
+
+    def on_evict(self, listener: Callable[[Sequence[str]], None]) -> None:
+        """Call `listener` with the keys that were changed, here or in another process."""
+        self._listeners.append(listener)
+
+    def on_sync(self, listener: Callable[[bool], None]) -> None:
+        """Call `listener` with whether evictions of other processes arrive at present."""
+        self._on_sync.append(listener)
+
+    def publish(self, keys: Sequence[str]) -> None:
+        """Evict `keys` here, then everywhere."""
+        for listener in self._listeners:
+            listener(keys)
+        if self._client is None:
+            return
+        try:
+            self._client.publish(CHANNEL, orjson.dumps(list(keys)))
+            self._away = False
+        except RedisError as error:
+            if not self._away:
+                log.warning("evictions stay in this process, Redis is away: %s", error)
+            self._away = True
+
+    def start(self) -> None:
+        """Listen in the background until `stop`."""
+        if self._redis_url is not None:
+            self._stopped.clear()
+            threading.Thread(target=self._listen, name="evictions", daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._stopped.set()
+
+    def _listen(self) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._receive()
+            except (RedisError, OSError, ValueError) as error:
+                log.debug("eviction listener: %s", error)
+            self._synced(False)
+            self._stopped.wait(_RETRY_SECONDS)
+
+    def _receive(self) -> None:
+        assert self._redis_url is not None  # noqa: S101 - start() looked
+        client = _client(self._redis_url, self._timeout_seconds, read_seconds=_POLL_SECONDS * 2)
+        with client, client.pubsub(ignore_subscribe_messages=False) as subscription:
+            subscription.subscribe(CHANNEL)
+            heard = time.monotonic()
+            while not self._stopped.is_set():
+                message = subscription.get_message(timeout=_POLL_SECONDS)
+                now = time.monotonic()
+                if message is None:
+                    if now - heard > 2 * _POLL_SECONDS:
+                        raise TimeoutError("Redis answers no ping")
+                    subscription.ping()
+                    continue
+                heard = now
+                if message["type"] == "subscribe":
+                    self._synced(True)
+                elif message["type"] == "message":
+                    keys = orjson.loads(message["data"])
+                    for listener in self._listeners:
+                        listener(keys)
+
+    def _synced(self, synced: bool) -> None:
+        for listener in self._on_sync:
+            listener(synced)
+
+
+def _client(url: str, timeout_seconds: float, read_seconds: float | None = None) -> redis.Redis:
+    return redis.Redis.from_url(
+        url,
+        socket_connect_timeout=timeout_seconds,
+        socket_timeout=read_seconds or timeout_seconds,
+        retry=Retry(NoBackoff(), 1),
+    )

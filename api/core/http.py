@@ -1,0 +1,319 @@
+"""How an API route reads its request, says who may call it, and shapes its answer.
+
+flask-smorest gathers the description (OpenAPI); reading, checking and answering are done here, as
+its own ways drop headers and give other status codes than the contract promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import wraps
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode as url_encode
+
+import flask_smorest
+import marshmallow as ma
+import orjson
+from flask import Response, current_app, g, request
+from werkzeug.routing import BaseConverter, ValidationError
+
+from api.core.errors import BadRequest, DomainError, Forbidden, Invalid, Unauthenticated
+from api.core.ids import MAX_ID
+from api.core.principal import Authenticator, Principal
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+PROBLEM = "application/problem+json"
+
+
+class UnsupportedMediaType(DomainError):
+    """The body is not of a type that the route reads."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "Unsupported media type"
+
+
+class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
+    """A blueprint whose routes state scope, input and answers in their decorators.
+
+    The order on a route is: `route`, `scope` (or `public`), `takes_query`, `takes_body`,
+    `answers`, `fails`: a caller is known before anything that it sent is read.
+    """
+
+    def scope(self, scope: str) -> Callable[[View], View]:
+        """Let in only principals that hold `scope`; the view finds the caller in `principal()`."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def guarded(*args: Any, **kwargs: Any) -> Any:
+                caller = _authenticate()
+                if scope not in caller.scopes:
+                    raise Forbidden(scope)
+                return view(*args, **kwargs)
+
+            guarded.required_scope = scope  # type: ignore[attr-defined]
+            _document(guarded, {"security": [{"bearer": [scope]}, {"apiKey": [scope]}]})
+            _document_failures(guarded, (401, 403))
+            return cast(View, guarded)
+
+        return decorate
+
+    def public(self, view: View) -> View:
+        """Let everybody in, on purpose."""
+        view.required_scope = "public"  # type: ignore[attr-defined]
+        _document(view, {"security": []})
+        return view
+
+    def takes_body(
+        self, schema: ma.Schema, *, media_types: tuple[str, ...] = (JSON,)
+    ) -> Callable[[View], View]:
+        """Pass the validated JSON body as the view's `body`."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def read(*args: Any, **kwargs: Any) -> Any:
+                document = read_json(media_types)
+                return view(*args, body=load(schema, document), **kwargs)
+
+            doc = _apidoc(read).setdefault("arguments", {"parameters": [], "responses": {}})
+            doc["parameters"].append(
+                {"in": "json", "required": True, "schema": schema, "content_type": media_types[0]}
+            )
+            _document_failures(read, (400, 413, 415, 422))
+            return cast(View, read)
+
+        return decorate
+
+    def takes_query(self, schema: ma.Schema) -> Callable[[View], View]:
+        """Pass the validated query parameters as the view's `query`."""
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def read(*args: Any, **kwargs: Any) -> Any:
+                return view(*args, query=load(schema, _query(), _parameter_errors), **kwargs)
+
+            doc = _apidoc(read).setdefault("arguments", {"parameters": [], "responses": {}})
+            doc["parameters"].append({"in": "query", "schema": schema})
+            _document_failures(read, (400, 422))
+            return cast(View, read)
+
+        return decorate
+
+    def answers(
+        self,
+        status: int,
+        schema: ma.Schema | type[ma.Schema] | None = None,
+        *,
+        headers: Iterable[str] = (),
+        description: str = "",
+        content_types: tuple[str, ...] = (JSON,),
+    ) -> Callable[[View], View]:
+        """Document a good answer; the view makes it itself."""
+
+        def decorate(view: View) -> View:
+            documented = view
+            for content_type in content_types:
+                documented = self.alt_response(
+                    status,
+                    schema=schema if schema is not None else _binary(status, content_type),
+                    description=description or None,
+                    headers={name: _HEADERS[name] for name in ("X-Request-ID", *headers)},
+                    content_type=content_type if status not in (204, 304) else None,
+                    success=True,
+                )(documented)
+            return cast(View, documented)
+
+        return decorate
+
+    def fails(self, *statuses: int) -> Callable[[View], View]:
+        """Document the problems that a view can answer, beside those its decorators add."""
+
+        def decorate(view: View) -> View:
+            _document_failures(view, statuses)
+            return view
+
+        return decorate
+
+
+def principal() -> Principal:
+    """The caller of this request; only in views with a scope."""
+    return cast(Principal, g.principal)
+
+
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """`content` as JSON; datetimes in UTC with a `Z`."""
+    return Response(to_json(content), status, headers, content_type=JSON)
+
+
+def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:
+    """A page of a list, with a `Link` header to the next (RFC 8288)."""
+    headers = {}
+    if next_cursor is not None:
+        query = url_encode(request.args.to_dict() | {"cursor": next_cursor})
+        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+    return json_response({"data": rows, "next_cursor": next_cursor}, 200, headers)
+
+
+def to_json(content: Any) -> bytes:
+    """`content` as JSON bytes; datetimes in UTC with a `Z`."""
+    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
+
+
+def read_json(media_types: tuple[str, ...] = (JSON,)) -> Any:
+    """The parsed body.
+
+    Raises:
+        UnsupportedMediaType: its `Content-Type` is not one of `media_types`.
+        BadRequest: it is not JSON.
+        Invalid: a string holds U+0000, which PostgreSQL cannot store.
+    """
+    if request.mimetype not in (*media_types, JSON):
+        accepted = ", ".join(media_types)
+        raise UnsupportedMediaType(f"Send {accepted}.", headers={"Accept": accepted})
+    raw = request.get_data(cache=True)
+    try:
+        document = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"The body is not JSON: {error.msg} at byte {error.pos}.") from None
+    if b"\\u0000" in raw:
+        _refuse_nul(document)
+    return document
+
+
+def load(
+    schema: ma.Schema,
+    document: Any,
+    describe: Callable[[Any], list[dict[str, str]]] | None = None,
+) -> dict[str, Any]:
+    """`document` through `schema`; unknown fields are refused.
+
+    Raises:
+        Invalid: with one error per field, each named by its JSON pointer (RFC 6901).
+    """
+    try:
+        return cast(dict[str, Any], schema.load(document))
+    except ma.ValidationError as error:
+        raise Invalid((describe or _pointer_errors)(error.messages)) from None
+
+
+def _query() -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, all_values in request.args.lists():
+        if len(all_values) > 1:
+            raise Invalid.parameter(name, "Given more than once.")
+        if "\0" in all_values[0] or "\0" in name:
+            raise Invalid.parameter(name.replace("\0", ""), "Must not contain U+0000.")
+        values[name] = all_values[0]
+    return values
+
+
+def _authenticate() -> Principal:
+    authenticate: Authenticator = current_app.extensions["signpost.authenticator"]
+    g.principal = authenticate(_credential())
+    return principal()
+
+
+def _credential() -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip()
+    key = request.headers.get("X-Api-Key", "").strip()
+    if not key:
+        raise Unauthenticated("Send an API key as `Authorization: Bearer sp_live_…`.")
+    return key
+
+
+def _pointer_errors(messages: Any) -> list[dict[str, str]]:
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in _flat(messages, "")]
+
+
+def _parameter_errors(messages: Any) -> list[dict[str, str]]:
+    return [
+        {"parameter": pointer.split("/")[1] if pointer else "", "detail": detail}
+        for pointer, detail in _flat(messages, "")
+    ]
+
+
+def _flat(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Marshmallow's nested messages as pairs of JSON pointer and text."""
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            # "_schema" is the object itself; "value" is marshmallow's level inside a dictionary.
+            if name in ("_schema", "value"):
+                yield from _flat(inner, pointer)
+            else:
+                token = str(name).replace("~", "~0").replace("/", "~1")
+                yield from _flat(inner, f"{pointer}/{token}")
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _flat(inner, pointer)
+    else:
+        yield pointer, str(messages)
+
+
+def _refuse_nul(document: Any) -> None:
+    waiting = [("", document)]
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid.field(pointer, "Must not contain U+0000.")
+        if isinstance(value, dict):
+            if any("\0" in name for name in value):
+                raise Invalid.field(pointer, "Names must not contain U+0000.")
+            waiting += [(f"{pointer}/{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{pointer}/{index}", inner) for index, inner in enumerate(value)]
+
+
+class IdConverter(BaseConverter):
+    """An id in a path: decimal digits of a 63-bit number. Anything else is an unknown path."""
+
+    regex = "[0-9]{1,19}"
+
+    def to_python(self, value: str) -> int:
+        number = int(value)
+        if number > MAX_ID:
+            raise ValidationError
+        return number
+
+
+def _apidoc(view: Callable[..., Any]) -> dict[str, Any]:
+    # A decorated function shares the dictionary of the one it wraps: copy before adding.
+    view._apidoc = {  # type: ignore[attr-defined]
+        key: (dict(value) if isinstance(value, dict) else value)
+        for key, value in getattr(view, "_apidoc", {}).items()
+    }
+    return cast(dict[str, Any], view._apidoc)  # type: ignore[attr-defined]
+
+
+def _document(view: Callable[..., Any], doc: dict[str, Any]) -> None:
+    _apidoc(view).setdefault("manual_doc", {}).update(doc)
+
+
+def _document_failures(view: Callable[..., Any], statuses: Iterable[int]) -> None:
+    responses = _apidoc(view).setdefault("response", {}).setdefault("responses", {})
+    for status in statuses:
+        responses.setdefault(status, []).append(f"Problem{status}")
+
+
+def _binary(status: int, content_type: str) -> dict[str, Any] | None:
+    if status in (204, 304):
+        return None
+    return {"type": "string", "contentMediaType": content_type}
+
+
+_HEADERS: dict[str, dict[str, Any]] = {
+    "X-Request-ID": {"description": "Names this request in logs.", "schema": {"type": "string"}},
+    "Location": {"description": "Address of the new resource.", "schema": {"type": "string"}},
+    "ETag": {"description": "Version of the resource.", "schema": {"type": "string"}},
+    "Link": {"description": "`rel=next`: the next page (RFC 8288).", "schema": {"type": "string"}},
+    "Idempotent-Replayed": {
+        "description": "`true` on an answer that was given before.",
+        "schema": {"type": "string"},
+    },
+}

@@ -1,0 +1,57 @@
+"""Cursors: where the next page of a list begins, opaque and signed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from itsdangerous import BadData, URLSafeSerializer
+
+from api.core.errors import BadRequest
+
+MAX_LIMIT = 200
+DEFAULT_LIMIT = 50
+
+
+class InvalidCursor(BadRequest):
+    """The cursor was altered, or comes from another list."""
+
+    code = "invalid-cursor"
+    title = "The cursor is not valid for this list"
+
+
+class Cursors:
+    """Writes and reads the cursors of one kind of list.
+
+    A cursor holds the sort key of the last row seen, so that rows inserted meanwhile neither
+    repeat nor hide others, and a digest of the question, so that it continues only that question.
+    """
+
+    def __init__(self, secret: bytes, purpose: str) -> None:
+        self._serializer = URLSafeSerializer(
+            secret, salt=f"cursor:{purpose}", signer_kwargs={"digest_method": hashlib.sha256}
+        )
+
+    def write(self, question: Sequence[Any], position: Sequence[Any]) -> str:
+        """The cursor after `position` in the answer to `question`."""
+        return str(self._serializer.dumps([_digest(question), *position]))
+
+    def read(self, cursor: str, question: Sequence[Any]) -> list[Any]:
+        """The position that `write` was given.
+
+        Raises:
+            InvalidCursor: it was not written by us, or for another question.
+        """
+        try:
+            content = self._serializer.loads(cursor)
+        except BadData:
+            raise InvalidCursor from None
+        if content[0] != _digest(question):
+            raise InvalidCursor("The cursor belongs to a list with other filters or another order.")
+        return list(content[1:])
+
+
+def _digest(question: Sequence[Any]) -> str:
+    return hashlib.sha256(orjson.dumps(question, default=str)).hexdigest()[:16]

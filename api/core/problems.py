@@ -1,0 +1,87 @@
+"""Every error becomes problem JSON (RFC 9457) here, and tells nothing that a client may not know."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, g
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+
+from api.core.errors import DomainError
+from api.core.http import PROBLEM, to_json
+
+log = logging.getLogger(__name__)
+
+_TITLES = {404: "Not found", 413: "The request body is too large"}
+
+
+def problem_response(
+    status: int,
+    code: str,
+    title: str,
+    detail: str = "",
+    headers: dict[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    """One problem; `code` makes its `type`, by which programs tell problems apart."""
+    return Response(
+        to_json(problem(status, code, title, detail, **extra)),
+        status,
+        headers,
+        content_type=PROBLEM,
+    )
+
+
+def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> dict[str, Any]:
+    """The members of a problem; `instance` is the request id."""
+    body: dict[str, Any] = {"type": f"urn:signpost:problem:{code}", "title": title}
+    body["status"] = status
+    if detail:
+        body["detail"] = detail
+    body["instance"] = f"urn:request:{g.get('request_id', 'none')}"
+    return body | extra
+
+
+def problem_of(error: DomainError) -> dict[str, Any]:
+    """The problem that a domain error stands for."""
+    return problem(error.status, error.code, error.title, error.detail, **error.extra)
+
+
+def register_problems(app: Flask) -> None:
+    """Answer all errors of `app` with problems."""
+    app.register_error_handler(DomainError, _from_domain)
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(Exception, _from_unexpected)
+
+
+def _from_domain(error: DomainError) -> Response:
+    return problem_response(
+        error.status, error.code, error.title, error.detail, error.headers, **error.extra
+    )
+
+
+def _from_http(error: HTTPException) -> Response:
+    if isinstance(error.response, Response):  # a redirect that werkzeug itself asks for
+        return error.response
+    status = error.code or 500
+    title = _TITLES.get(status, HTTPStatus(status).phrase)
+    headers = {}
+    if isinstance(error, MethodNotAllowed) and error.valid_methods:
+        headers["Allow"] = ", ".join(sorted(error.valid_methods))
+    if isinstance(error, RequestEntityTooLarge):
+        # What is left of the body would be read as the next request.
+        headers["Connection"] = "close"
+    code = title.lower().replace(" ", "-").replace("'", "")
+    return problem_response(status, code, title, headers=headers)
+
+
+def _from_unexpected(error: Exception) -> Response:
+    log.error("unexpected error", exc_info=error)
+    return problem_response(
+        500,
+        "internal-error",
+        "Internal error",
+        "The request failed; its id names it in the server's log.",
+    )

@@ -1,0 +1,58 @@
+"""What surrounds every request: its id, its log line, and the headers of every answer."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+import structlog
+from flask import Flask, Response, g, request
+
+log = structlog.stdlib.get_logger("signpost.request")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+# W3C Trace Context, version 00.
+_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def register_request_hooks(app: Flask) -> None:
+    """Give each request of `app` an id, and write one line when it is answered."""
+    app.before_request(_begin)
+    app.after_request(_finish)
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.started = time.perf_counter()
+
+
+def _finish(response: Response) -> Response:
+    request_id = g.get("request_id")
+    if request_id is None:  # an error before the first hook, such as an unreadable Host
+        return response
+    response.headers["X-Request-ID"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    # A redirect is too frequent for a line each; its click is its record.
+    level = logging.DEBUG if request.endpoint == "redirects.follow" else logging.INFO
+    if log.isEnabledFor(level):
+        caller = g.get("principal")
+        log.log(
+            level,
+            "request",
+            method=request.method,
+            route=request.url_rule.rule if request.url_rule else None,
+            status=response.status_code,
+            duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
+            request_id=request_id,
+            trace_id=_trace_id(),
+            workspace=caller.workspace_id if caller else None,
+        )
+    return response
+
+
+def _trace_id() -> str | None:
+    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    return match[1] if match else None

@@ -1,0 +1,78 @@
+"""Parsing of target addresses by the WHATWG URL standard, and what may be a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from urllib.parse import urlsplit
+
+import ada_url
+
+from api.core.errors import Invalid
+
+MAX_URL_LENGTH = 8192
+# These run code or show content in the name of the page that leads to them.
+_NEVER = frozenset({"javascript", "data", "vbscript", "blob", "file", "about", "view-source"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class TargetRules:
+    """Which addresses a link may point to."""
+
+    def __init__(
+        self, schemes: Collection[str], public_url: str, is_short_domain: Callable[[str], bool]
+    ) -> None:
+        self._schemes = frozenset(scheme.lower() for scheme in schemes) - _NEVER
+        public = urlsplit(public_url)
+        self._own_host = (public.hostname or "").lower()
+        self._own_port = public.port or _DEFAULT_PORTS[public.scheme]
+        self._is_short_domain = is_short_domain
+
+    def normalise(self, text: str, pointer: str = "/url") -> str:
+        """The address as a browser would write it: ASCII only, so it is safe in a header.
+
+        Raises:
+            Invalid: it is not an absolute URL, its scheme is not allowed, or it is one of our own
+                short domains (the redirect would lead to itself).
+        """
+        try:
+            url = ada_url.URL(text)
+        except ValueError:
+            raise Invalid.field(pointer, "Not a valid absolute URL.") from None
+        scheme = url.protocol.rstrip(":")
+        if scheme not in self._schemes:
+            allowed = ", ".join(sorted(self._schemes))
+            raise Invalid.field(pointer, f"The scheme {scheme!r} is not allowed ({allowed}).")
+        href = str(url.href)
+        if len(href) > MAX_URL_LENGTH:
+            raise Invalid.field(pointer, f"Longer than {MAX_URL_LENGTH} characters when encoded.")
+        if scheme in _DEFAULT_PORTS and self._leads_back(url, scheme):
+            raise Invalid.field(pointer, "Leads back to a short domain of this service.")
+        return href
+
+    def _leads_back(self, url: ada_url.URL, scheme: str) -> bool:
+        host = url.hostname.strip("[]").rstrip(".").lower()
+        if host == self._own_host:
+            port = int(url.port) if url.port else _DEFAULT_PORTS[scheme]
+            return port == self._own_port
+        return self._is_short_domain(host)
+
+
+def with_query(target: str, query: str) -> str:
+    """`target` with the visitor's query added; where both name a parameter, the visitor's counts.
+
+    Raises nothing: `query` is taken as text and encoded by the URL parser.
+    """
+    if not query:
+        return target
+    url = ada_url.URL(target)
+    own = ada_url.URLSearchParams(url.search)
+    given = ada_url.URLSearchParams(query)
+    clashing = set(own.keys()) & set(given.keys())
+    if clashing:
+        for name in clashing:
+            own.delete(name)
+        kept = str(own)
+    else:
+        kept = url.search.lstrip("?")
+    url.search = f"{kept}&{query}" if kept else query
+    return str(url.href)

@@ -1,0 +1,60 @@
+"""Queries on domains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.dialects.postgresql import insert
+
+from api.core.database.routing import ReadSession, WriteSession
+from api.domains.models import Domain
+
+_COLUMNS = (Domain.id, Domain.host, Domain.created_at)
+
+
+def get_owner(session: ReadSession, host: str) -> int | None:
+    """The workspace that has claimed `host`, whoever asks: hosts are public."""
+    statement = select(Domain.workspace_id).where(Domain.host == host)
+    return session.execute(statement).scalar_one_or_none()
+
+
+def get_domain(session: ReadSession, workspace: int, identifier: int) -> Row[Any] | None:
+    """One domain of a workspace."""
+    return session.execute(
+        select(*_COLUMNS).where(Domain.workspace_id == workspace, Domain.id == identifier)
+    ).one_or_none()
+
+
+def find_domains(
+    session: ReadSession, workspace: int, before_id: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Domains of a workspace, newest first."""
+    statement = select(*_COLUMNS).where(Domain.workspace_id == workspace)
+    if before_id is not None:
+        statement = statement.where(Domain.id < before_id)
+    return session.execute(statement.order_by(Domain.id.desc()).limit(limit)).all()
+
+
+def insert_domain(
+    session: WriteSession, workspace: int, identifier: int, host: str
+) -> Row[Any] | None:
+    """Claim `host`; None where somebody has it."""
+    statement = (
+        insert(Domain)
+        .values(id=identifier, workspace_id=workspace, host=host)
+        .on_conflict_do_nothing(index_elements=["host"])
+        .returning(*_COLUMNS)
+    )
+    return session.execute(statement).one_or_none()
+
+
+def delete_domain(session: WriteSession, workspace: int, identifier: int) -> str | None:
+    """Give a domain up; its host, or None where there was no such domain."""
+    statement = (
+        delete(Domain)
+        .where(Domain.workspace_id == workspace, Domain.id == identifier)
+        .returning(Domain.host)
+    )
+    return session.execute(statement).scalar_one_or_none()

@@ -1,0 +1,27 @@
+"""What a new installation needs before anybody can call it."""
+
+from __future__ import annotations
+
+from api.core.database.routing import Database
+from api.identity.service import IdentityService
+from config.settings import Settings
+
+FIRST_WORKSPACE = "Default"
+FIRST_KEY = "First key"
+
+
+def bootstrap(settings: Settings) -> str | None:
+    """Make the first workspace and an API key with every scope, unless there is a workspace.
+
+    Returns the key's text when it was made now, otherwise None.
+    """
+    db = Database(settings)
+    try:
+        identity = IdentityService(db, settings.resolved_secret_key())
+        if identity.has_workspaces():
+            return None
+        workspace = identity.create_workspace(FIRST_WORKSPACE)
+        _, text = identity.create_key(workspace.id, name=FIRST_KEY)
+        return text
+    finally:
+        db.dispose()

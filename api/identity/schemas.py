@@ -1,0 +1,89 @@
+"""What comes in and goes out about workspaces and API keys."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+from sqlalchemy import Row
+
+from api.core.principal import SCOPES
+from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, StrictBoolean, UtcTime, page_of
+
+_name = validate.And(
+    validate.Length(1, 200), validate.Regexp(r"\S", error="Must not be only white space.")
+)
+
+
+class WorkspaceOut(Schema):
+    id = Id(required=True)
+    name = ma.fields.String(required=True, metadata={"example": "Acme"})
+    reuse_deleted_slugs = ma.fields.Boolean(
+        required=True,
+        metadata={"description": "Whether a deleted link's slug may be used again.", "example": False},
+    )
+    created_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
+    updated_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
+
+
+class WorkspacePatch(Schema):
+    name = ma.fields.String(validate=_name, metadata={"example": "Acme"})
+    reuse_deleted_slugs = StrictBoolean(metadata={"example": True})
+
+
+class ApiKeyIn(Schema):
+    name = ma.fields.String(required=True, validate=_name, metadata={"example": "CI"})
+    scopes = ma.fields.List(
+        ma.fields.String(validate=validate.OneOf(tuple(SCOPES))),
+        load_default=lambda: list(SCOPES),
+        validate=validate.Length(1, len(SCOPES)),
+        metadata={"description": "What the key may do; default: all.", "example": ["links:read"]},
+    )
+    expires_at = UtcTime(
+        load_default=None,
+        allow_none=True,
+        metadata={"description": "From then on the key is refused.", "example": None},
+    )
+
+
+class ApiKeyOut(Schema):
+    id = Id(required=True)
+    name = ma.fields.String(required=True, metadata={"example": "CI"})
+    prefix = ma.fields.String(required=True, metadata={"example": "sp_live_x8Tq2a"})
+    scopes = ma.fields.List(ma.fields.String(), required=True, metadata={"example": ["links:read"]})
+    created_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
+    expires_at = UtcTime(required=True, allow_none=True, metadata={"example": None})
+    last_used_at = UtcTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "To the minute.", "example": EXAMPLE_TIME},
+    )
+    revoked_at = UtcTime(required=True, allow_none=True, metadata={"example": None})
+
+
+class NewApiKeyOut(ApiKeyOut):
+    key = ma.fields.String(
+        required=True,
+        metadata={
+            "description": "The key itself, shown this once.",
+            "example": "sp_live_x8Tq2aVn0yXb7TzQm3c5k9LrWd1uHs4JpEf6GoBiNtY",
+        },
+    )
+
+
+KEY_IN = ApiKeyIn()
+KEY_PAGE = page_of(ApiKeyOut)
+PAGE_QUERY = PageQuery()
+WORKSPACE_PAGE = page_of(WorkspaceOut)
+WORKSPACE_PATCH = WorkspacePatch()
+
+
+def present_workspace(row: Row[Any]) -> dict[str, Any]:
+    """A workspace as `WorkspaceOut`."""
+    return row._asdict() | {"id": str(row.id)}
+
+
+def present_key(row: Row[Any]) -> dict[str, Any]:
+    """A key as `ApiKeyOut`."""
+    return row._asdict() | {"id": str(row.id)}

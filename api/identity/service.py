@@ -1,0 +1,149 @@
+"""The rules of workspaces and API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Row
+
+from api.core.database.routing import Database
+from api.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from api.core.ids import new_id
+from api.core.pagination import Cursors
+from api.core.principal import SCOPES, Principal
+from api.identity import store
+from api.identity.keys import digest_of, looks_like_key, make_key
+
+# `last_used_at` is told to the minute, so that a busy key costs one write a minute.
+_USED_RESOLUTION = timedelta(minutes=1)
+# Directory rows belong to no slot; their ids carry this one.
+_DIRECTORY_SLOT = 0
+
+
+class IdentityService:
+    """Workspaces, their keys, and who a credential stands for."""
+
+    def __init__(self, db: Database, secret: bytes) -> None:
+        self._db = db
+        self._cursors = Cursors(secret, "api-keys")
+
+    def authenticate(self, credential: str) -> Principal:
+        """The principal of an API key.
+
+        Raises:
+            Unauthenticated: unknown, expired or revoked; which of them is not told.
+        """
+        refused = Unauthenticated("The credential is not valid.", error="invalid_token")
+        if not looks_like_key(credential):
+            raise refused
+        now = datetime.now(UTC)
+        with self._db.read_directory() as session:
+            key = store.get_key_by_digest(session, digest_of(credential))
+        if key is None or key.revoked_at is not None:
+            raise refused
+        if key.expires_at is not None and key.expires_at <= now:
+            raise refused
+        if key.last_used_at is None or key.last_used_at < now - _USED_RESOLUTION:
+            with self._db.write_directory() as session:
+                store.update_key_used(session, key.id, now - _USED_RESOLUTION)
+        return Principal(key.workspace_id, key.id, frozenset(key.scopes))
+
+    def create_workspace(self, name: str) -> Row[Any]:
+        """A new, empty workspace."""
+        with self._db.write_directory() as session:
+            return store.insert_workspace(session, new_id(_DIRECTORY_SLOT), name)
+
+    def has_workspaces(self) -> bool:
+        """Whether the installation is in use."""
+        with self._db.read_directory() as session:
+            return store.count_workspaces(session) > 0
+
+    def get_workspace(self, workspace: int) -> Row[Any]:
+        """A workspace that exists.
+
+        Raises:
+            NotFound: it does not.
+        """
+        with self._db.read_directory() as session:
+            row = store.get_workspace(session, workspace)
+        if row is None:
+            raise NotFound("There is no such workspace.")
+        return row
+
+    def update_workspace(self, workspace: int, changes: dict[str, Any]) -> Row[Any]:
+        """Change name or settings of a workspace."""
+        if not changes:
+            return self.get_workspace(workspace)
+        with self._db.write_directory() as session:
+            return store.update_workspace(session, workspace, changes)
+
+    def create_key(
+        self,
+        workspace: int,
+        *,
+        name: str,
+        scopes: Sequence[str] = tuple(SCOPES),
+        expires_at: datetime | None = None,
+        granted_by: Principal | None = None,
+    ) -> tuple[Row[Any], str]:
+        """A new key, and its text, which can never be shown again.
+
+        Raises:
+            Invalid: it would be expired at once.
+            Forbidden: `granted_by` lacks a scope that the key would have.
+        """
+        if expires_at is not None and expires_at <= datetime.now(UTC):
+            raise Invalid.field("/expires_at", "Must be in the future.")
+        if granted_by is not None:
+            for scope in scopes:
+                if scope not in granted_by.scopes:
+                    raise Forbidden(scope)
+        key = make_key()
+        with self._db.write_directory() as session:
+            row = store.insert_key(
+                session,
+                workspace,
+                identifier=new_id(_DIRECTORY_SLOT),
+                name=name,
+                prefix=key.prefix,
+                digest=key.digest,
+                scopes=sorted(set(scopes)),
+                expires_at=expires_at,
+            )
+        return row, key.text
+
+    def list_keys(
+        self, workspace: int, *, limit: int, cursor: str | None
+    ) -> tuple[Sequence[Row[Any]], str | None]:
+        """A page of keys, newest first, and the cursor of the next."""
+        question = ("api-keys", workspace)
+        before = self._cursors.read(cursor, question)[0] if cursor else None
+        with self._db.read_directory() as session:
+            rows = store.find_keys(session, workspace, before, limit + 1)
+        page = rows[:limit]
+        more = len(rows) > limit
+        return page, self._cursors.write(question, [page[-1].id]) if more else None
+
+    def get_key(self, workspace: int, identifier: int) -> Row[Any]:
+        """One key.
+
+        Raises:
+            NotFound: the workspace has no such key.
+        """
+        with self._db.read_directory() as session:
+            row = store.get_key(session, workspace, identifier)
+        if row is None:
+            raise NotFound("There is no such API key.")
+        return row
+
+    def revoke_key(self, workspace: int, identifier: int) -> None:
+        """Make a key useless from now on.
+
+        Raises:
+            NotFound: the workspace has no such key.
+        """
+        with self._db.write_directory() as session:
+            if not store.update_key_revoked(session, workspace, identifier):
+                raise NotFound("There is no such API key.")

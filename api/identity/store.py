@@ -1,0 +1,132 @@
+"""Queries on workspaces and API keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, func, insert, or_, select, update
+
+from api.core.database.routing import ReadSession, WriteSession
+from api.identity.models import ApiKey, Workspace
+
+_KEY = (
+    ApiKey.id,
+    ApiKey.name,
+    ApiKey.prefix,
+    ApiKey.scopes,
+    ApiKey.created_at,
+    ApiKey.expires_at,
+    ApiKey.last_used_at,
+    ApiKey.revoked_at,
+)
+_WORKSPACE = (
+    Workspace.id,
+    Workspace.name,
+    Workspace.reuse_deleted_slugs,
+    Workspace.created_at,
+    Workspace.updated_at,
+)
+
+
+def insert_workspace(session: WriteSession, identifier: int, name: str) -> Row[Any]:
+    """Make a workspace."""
+    statement = insert(Workspace).values(id=identifier, name=name).returning(*_WORKSPACE)
+    return session.execute(statement).one()
+
+
+def get_workspace(session: ReadSession, workspace: int) -> Row[Any] | None:
+    """A workspace by its id."""
+    return session.execute(select(*_WORKSPACE).where(Workspace.id == workspace)).one_or_none()
+
+
+def update_workspace(session: WriteSession, workspace: int, changes: dict[str, Any]) -> Row[Any]:
+    """Change a workspace that exists."""
+    statement = (
+        update(Workspace)
+        .where(Workspace.id == workspace)
+        .values(**changes, updated_at=func.now())
+        .returning(*_WORKSPACE)
+    )
+    return session.execute(statement).one()
+
+
+def count_workspaces(session: ReadSession) -> int:
+    """How many there are; none on a new installation."""
+    return session.execute(select(func.count()).select_from(Workspace)).scalar_one()
+
+
+def get_key_by_digest(session: ReadSession, digest: bytes) -> Row[Any] | None:
+    """The key with this SHA-256, whatever its state."""
+    return session.execute(
+        select(ApiKey.workspace_id, *_KEY).where(ApiKey.key_hash == digest)
+    ).one_or_none()
+
+
+def find_keys(
+    session: ReadSession, workspace: int, before_id: int | None, limit: int
+) -> Sequence[Row[Any]]:
+    """Keys of a workspace, newest first, revoked ones included."""
+    statement = select(*_KEY).where(ApiKey.workspace_id == workspace)
+    if before_id is not None:
+        statement = statement.where(ApiKey.id < before_id)
+    return session.execute(statement.order_by(ApiKey.id.desc()).limit(limit)).all()
+
+
+def get_key(session: ReadSession, workspace: int, identifier: int) -> Row[Any] | None:
+    """One key of a workspace."""
+    return session.execute(
+        select(*_KEY).where(ApiKey.workspace_id == workspace, ApiKey.id == identifier)
+    ).one_or_none()
+
+
+def insert_key(
+    session: WriteSession,
+    workspace: int,
+    *,
+    identifier: int,
+    name: str,
+    prefix: str,
+    digest: bytes,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+) -> Row[Any]:
+    """Keep a new key's digest."""
+    statement = (
+        insert(ApiKey)
+        .values(
+            id=identifier,
+            workspace_id=workspace,
+            name=name,
+            prefix=prefix,
+            key_hash=digest,
+            scopes=list(scopes),
+            expires_at=expires_at,
+        )
+        .returning(*_KEY)
+    )
+    return session.execute(statement).one()
+
+
+def update_key_revoked(session: WriteSession, workspace: int, identifier: int) -> bool:
+    """Revoke a key; whether there was such a key, revoked before or not."""
+    statement = (
+        update(ApiKey)
+        .where(ApiKey.workspace_id == workspace, ApiKey.id == identifier)
+        .values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
+        .returning(ApiKey.id)
+    )
+    return session.execute(statement).first() is not None
+
+
+def update_key_used(session: WriteSession, identifier: int, older_than: datetime) -> None:
+    """Note that a key was used, unless that was noted since `older_than`."""
+    session.execute(
+        update(ApiKey)
+        .where(
+            ApiKey.id == identifier,
+            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < older_than),
+        )
+        .values(last_used_at=func.now())
+    )
