@@ -51,6 +51,7 @@ class Account:
             f"--regid={self.group_id}",
             "--clear-groups",
             "--no-new-privs",
+            "--securebits=+no_setuid_fixup",  # else access(2), which initdb uses, ignores them
             f"--inh-caps=-all,+{self.capability}",
             f"--ambient-caps=-all,+{self.capability}",
             f"--bounding-set=-all,+{self.capability}",

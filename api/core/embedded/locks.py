@@ -7,6 +7,7 @@ left: not the server, not one of its children, whatever ended them and whatever 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
@@ -86,7 +87,6 @@ def _wait_free(lock: ProcessLock, seconds: float) -> None:
 
 
 def _send(process_id: int, number: signal.Signals) -> None:
-    try:
+    # If it is gone, its children, which hold the lock, notice that themselves.
+    with contextlib.suppress(ProcessLookupError):
         os.kill(process_id, number)
-    except ProcessLookupError:
-        pass  # it is gone; the children that hold the lock notice that themselves
