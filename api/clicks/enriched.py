@@ -1,0 +1,30 @@
+"""A click as it is stored and counted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import NamedTuple
+
+
+class EnrichedClick(NamedTuple):
+    """All that is known of one click; texts are empty where the click does not tell."""
+
+    slot: int
+    link_id: int
+    clicked_at: datetime
+    id: int
+    workspace_id: int
+    visitor: int  # 64 bits, signed
+    bot: bool
+    country: str
+    referrer: str
+    browser: str
+    system: str
+    device: str
+    language: str
+    utm_source: str
+    utm_medium: str
+    utm_campaign: str
+    utm_term: str
+    utm_content: str
+    address: str | None  # truncated, and only where the setting asks for it

@@ -1,0 +1,47 @@
+"""Makes sure that the months of clicks have their partitions before the clicks are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from api.clicks.months import find_missing_months, insert_month, month_of, next_month
+from api.core.database.routing import Database
+
+
+class Partitions:
+    """Remembers, by shard, which months exist, so that a batch rarely has to ask."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._known: list[tuple[int, set[datetime]]] = []
+
+    def ensure(self, slot: int, moments: Iterable[datetime]) -> None:
+        """Make the missing months of these moments (UTC) on the shard of `slot`, and the coming one.
+
+        In transactions of their own: a month that is made stays made, and its lock is short.
+        """
+        known = self._known_of(slot)
+        # Ahead of time, so that no click waits at midnight for a table to be made.
+        found = {(moment.year, moment.month) for moment in moments}
+        needed = {datetime(year, month, 1, tzinfo=UTC) for year, month in found}
+        needed.add(next_month(month_of(datetime.now(UTC))))
+        if needed <= known:
+            return
+        with self._db.read(slot) as session:
+            missing = find_missing_months(session, needed - known)
+        for month in missing:
+            with self._db.write(slot) as session:
+                insert_month(session, month)
+        known |= needed
+
+    def forget(self) -> None:
+        """Ask the database again: a month may have been dropped since."""
+        self._known.clear()
+
+    def _known_of(self, slot: int) -> set[datetime]:
+        for other, months in self._known:
+            if self._db.same_shard(slot, other):
+                return months
+        self._known.append((slot, set()))
+        return self._known[-1][1]

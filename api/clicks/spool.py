@@ -1,0 +1,169 @@
+"""The spool of one worker process: each click is on the disk before its visitor is answered.
+
+A write reaches the kernel, which outlives the process; it is not flushed to the medium, so a power
+failure may cost the last moments. The bound on the folder's size drops nothing: past it readiness
+fails and an operator is told, while clicks are still written for as long as the disk takes them.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+
+from api.clicks.folder import NEW, OPEN, READY, SpoolFolder, new_segment_id, try_lock
+from api.clicks.records import ClickRecord, header_line
+
+log = logging.getLogger(__name__)
+
+# While nobody takes our sealed segments they are made larger, up to so many times the usual age:
+# a consumer that is away for a day must not leave a million small files.
+_PATIENCE = 25
+_RETRY_SECONDS = 1.0
+
+
+class Spool:
+    """Writes clicks to one segment at a time. Safe for threads and greenlets of one process.
+
+    Usable between `start()` and `close()`, in the process that called `start()`.
+    """
+
+    def __init__(
+        self, path: Path, segment_bytes: int, segment_seconds: float, max_bytes: int
+    ) -> None:
+        self.folder = SpoolFolder(path)
+        self._segment_bytes = segment_bytes
+        self._segment_seconds = segment_seconds
+        self._max_bytes = max_bytes
+        self._pid = 0
+        self._descriptor = -1
+        self._written = 0
+
+    def start(self) -> None:
+        """Begin in this process; a forked server calls it in each worker, after the fork."""
+        if self._descriptor >= 0:
+            # Inherited over a fork: held open here, it would keep the parent's lock alive.
+            os.close(self._descriptor)
+        self.folder.make()
+        self._pid = os.getpid()
+        self._descriptor = -1
+        self._opened_at = 0.0
+        self._path = self._sealed = self.folder.path / "none"
+        self._lock = threading.Lock()
+        self._has_segment = threading.Event()
+        self._stopping = threading.Event()
+        self._sealer = threading.Thread(target=self._seal_by_age, name="spool", daemon=True)
+        self._sealer.start()
+
+    def record(self, click: ClickRecord) -> None:
+        """Write one click; when this returns, the death of the process does not lose it.
+
+        Raises:
+            OSError: the disk refused, and the click is not recorded.
+            RuntimeError: the spool was not started in this process.
+        """
+        if self._pid != os.getpid():
+            raise RuntimeError("this spool was not started in this process")
+        line = click.to_line()
+        with self._lock:
+            if self._descriptor < 0:
+                self._open()
+            written = os.write(self._descriptor, line)
+            self._written += written
+            if written < len(line):
+                # Half a line, which only the end of a segment may be.
+                self._seal()
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._written >= self._segment_bytes:
+                self._seal_or_log()
+
+    def close(self) -> None:
+        """Seal what is open and stop; a closed spool can be started again."""
+        if self._pid != os.getpid():
+            return
+        self._stopping.set()
+        self._has_segment.set()
+        self._sealer.join(timeout=5)
+        with self._lock:
+            self._pid = 0
+            if self._descriptor >= 0:
+                self._seal()
+
+    def size_bytes(self) -> int:
+        """Bytes that wait in the folder, those of all processes."""
+        return self.folder.size_bytes()
+
+    def is_over_bound(self) -> bool:
+        """Whether more waits than the bound allows."""
+        return self.folder.size_bytes() > self._max_bytes
+
+    def oldest_age_seconds(self) -> float:
+        """For how long the oldest sealed segment of the folder waits."""
+        return self.folder.oldest_age_seconds()
+
+    def ready_segments(self) -> list[Path]:
+        """The sealed segments of the folder, oldest first."""
+        return self.folder.ready_segments()
+
+    def _open(self) -> None:
+        """Make the next segment. It is locked before it is named `.open`, so that nobody who looks
+        for orphans ever finds it without its owner."""
+        now_ms = time.time_ns() // 1_000_000
+        segment_id = new_segment_id(now_ms)
+        draft = self.folder.path / f"{segment_id}{NEW}"
+        header = header_line(segment_id, now_ms)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
+        self.folder.make()  # again, should somebody have cleared it away
+        descriptor = os.open(draft, flags, 0o600)
+        try:
+            if not try_lock(descriptor) or os.write(descriptor, header) < len(header):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            self._path = draft.rename(draft.with_suffix(OPEN))
+        except OSError:
+            os.close(descriptor)
+            draft.unlink(missing_ok=True)
+            raise
+        self._descriptor = descriptor
+        self._written = len(header)
+        self._opened_at = time.monotonic()
+        self._has_segment.set()
+
+    def _seal(self) -> None:
+        """Hand the segment over. The lock is given up last, when the name already says sealed."""
+        descriptor, self._descriptor = self._descriptor, -1
+        self._has_segment.clear()
+        try:
+            self._sealed = self._path.rename(self._path.with_suffix(READY))
+        finally:
+            os.close(descriptor)
+
+    def _seal_or_log(self) -> None:
+        """Seal; where that fails the click is written all the same, and a consumer adopts the
+        segment, as its lock is free."""
+        try:
+            self._seal()
+        except OSError:
+            log.exception("a segment could not be sealed: %s", self._path.stem)
+
+    def _seal_by_age(self) -> None:
+        while not self._stopping.is_set():
+            self._has_segment.wait()
+            with self._lock:
+                due_seconds = self._due_seconds()
+                if due_seconds <= 0:
+                    self._seal_or_log()
+            if due_seconds > 0:
+                self._stopping.wait(due_seconds)
+
+    def _due_seconds(self) -> float:
+        """How long the open segment may stay open; the next look is due then at the latest."""
+        if self._descriptor < 0:
+            return self._segment_seconds
+        age = time.monotonic() - self._opened_at
+        left = self._segment_seconds - age
+        if left <= 0 and age < _PATIENCE * self._segment_seconds and self._sealed.exists():
+            return self._segment_seconds / 4
+        return left

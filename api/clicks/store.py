@@ -1,0 +1,128 @@
+"""Raw clicks and the segments they came in."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta
+
+import psycopg2
+from sqlalchemy import delete, exc, func, select, tuple_
+from sqlalchemy.dialects.postgresql import insert
+
+from api.clicks.enriched import EnrichedClick
+from api.clicks.models import Click, IngestedSegment
+from api.core.database.routing import ReadSession, WriteSession
+from api.core.ids import SLOTS
+
+_COLUMNS = (
+    "link_id",
+    "workspace_id",
+    "id",
+    "visitor",
+    "country",
+    "referrer",
+    "browser",
+    "system",
+    "device",
+    "language",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+    "slot",
+    "bot",
+    "clicked_at",
+    "address",
+)
+_COPY = f"COPY clicks ({', '.join(_COLUMNS)}) FROM STDIN"
+
+
+def segment_slot(segment_id: str) -> int:
+    """The slot under which a segment is remembered."""
+    return zlib.crc32(segment_id.encode()) % SLOTS
+
+
+def insert_segments(session: WriteSession, segment_ids: Iterable[str]) -> set[str]:
+    """Remember segments; those that this shard had not seen.
+
+    Sorted, so that two consumers with the same segments wait for one another and never lock each
+    other out. The second waits until the first has committed, and then gets nothing.
+    """
+    rows = [{"slot": segment_slot(name), "segment_id": name} for name in sorted(set(segment_ids))]
+    if not rows:
+        return set()
+    statement = insert(IngestedSegment).on_conflict_do_nothing()
+    return set(session.scalars(statement.returning(IngestedSegment.segment_id), rows))
+
+
+def delete_segments(session: WriteSession, older_than: timedelta, limit: int) -> int:
+    """Forget at most `limit` segments that nobody can deliver any more; how many."""
+    old = (
+        select(IngestedSegment.slot, IngestedSegment.segment_id)
+        .where(IngestedSegment.ingested_at < func.now() - older_than)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    keys = session.execute(old).tuples().all()
+    if keys:
+        name = tuple_(IngestedSegment.slot, IngestedSegment.segment_id)
+        session.execute(delete(IngestedSegment).where(name.in_(keys)))
+    return len(keys)
+
+
+def copy_clicks(session: WriteSession, clicks: Iterable[EnrichedClick]) -> None:
+    """Store clicks with COPY, in the session's transaction; their months must exist.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as a statement of SQLAlchemy's own would.
+    """
+    body = io.StringIO("".join(map(_row, clicks)))
+    connection = session.connection().connection
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.copy_expert(_COPY, body)
+    except psycopg2.Error as error:
+        raise exc.DBAPIError.instance(_COPY, None, error, psycopg2.Error) from error
+
+
+def find_clicks(
+    session: ReadSession,
+    workspace: int,
+    slot: int,
+    link_id: int,
+    *,
+    before: tuple[datetime, int] | None,
+    limit: int,
+) -> Sequence[Click]:
+    """Clicks of a link, newest first, those after the place `before` in that order."""
+    query = (
+        select(Click)
+        .where(Click.slot == slot, Click.link_id == link_id, Click.workspace_id == workspace)
+        .order_by(Click.clicked_at.desc(), Click.id.desc())
+        .limit(limit)
+    )
+    if before is not None:
+        # The first condition follows from the second; it spares the months after the place.
+        query = query.where(
+            Click.clicked_at <= before[0], tuple_(Click.clicked_at, Click.id) < before
+        )
+    return session.scalars(query).all()
+
+
+def _row(click: EnrichedClick) -> str:
+    """One line of COPY. Enriched text holds no tab and no newline, so only `\\` is escaped."""
+    text = (
+        f"{click.link_id}\t{click.workspace_id}\t{click.id}\t{click.visitor}\t{click.country}\t"
+        f"{click.referrer}\t{click.browser}\t{click.system}\t{click.device}\t{click.language}\t"
+        f"{click.utm_source}\t{click.utm_medium}\t{click.utm_campaign}\t{click.utm_term}\t"
+        f"{click.utm_content}\t{click.slot}\t{'t' if click.bot else 'f'}\t"
+        f"{click.clicked_at.isoformat()}\t"
+    ).replace("\\", "\\\\")
+    return f"{text}{click.address or _NULL}\n"
+
+
+_NULL = "\\N"
