@@ -49,7 +49,7 @@ class ClickCount(ShardTable):
     # Empty where the click does not tell.
     value: Mapped[str] = mapped_column(Text, primary_key=True)
     clicks: Mapped[int] = mapped_column(BigInteger)
-    # A HyperLogLog sketch (Apache DataSketches, lg k 12) of the visitors' hashes.
+    # A HyperLogLog sketch (Apache DataSketches, lg k 14) of the visitors' hashes.
     visitors: Mapped[bytes] = mapped_column(LargeBinary)
 
     __table_args__ = (CheckConstraint("clicks > 0", name="clicks"),)

@@ -1,0 +1,193 @@
+"""What comes in and goes out about statistics."""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime
+from typing import Any
+
+import marshmallow as ma
+from marshmallow import validate
+
+from api.core.schemas import Schema, UtcTime
+from api.stats.periods import INTERVALS, MAX_BUCKETS
+from api.stats.service import BOTS, DEFAULT_GROUPS, GROUPINGS, MAX_GROUPS, OTHER, Stats
+from api.stats.sketches import Tally
+
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_VISITORS = (
+    "Different visitors, estimated within 2 %. The hash that tells them apart changes every day: "
+    "over several days a person counts once for each day on which they came."
+)
+
+
+class Moment(UtcTime):
+    """A moment in RFC 3339, or a date for the midnight of a time zone that is named elsewhere."""
+
+    def __init__(self, description: str, example: str, **kwargs: Any) -> None:
+        forms = [{"format": "date-time"}, {"format": "date"}]
+        super().__init__(
+            metadata={
+                "description": description,
+                "example": example,
+                "format": None,
+                "anyOf": forms,
+            },
+            load_default=None,
+            **kwargs,
+        )
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Any, **kwargs: Any
+    ) -> Any:  # a date where there is no time
+        if isinstance(value, str) and _DATE.fullmatch(value):
+            try:
+                return date.fromisoformat(value)
+            except ValueError:
+                raise ma.ValidationError("Not a date of the calendar.") from None
+        try:
+            return super()._deserialize(value, attr, data, **kwargs)
+        except ma.ValidationError:
+            raise ma.ValidationError(
+                "Neither a date nor a time with its offset, such as 2026-03-01T09:30:00Z "
+                "(a `+` in a query is written %2B)."
+            ) from None
+
+
+class StatsQueryIn(Schema):
+    """The parameters of every question about clicks."""
+
+    start = Moment(
+        "First moment, inclusive, or a date: its midnight in `timezone`. Widened outwards to a "
+        "whole quarter of an hour. Default: 30 days before `to`.",
+        "2026-03-01",
+        data_key="from",
+    )
+    end = Moment(
+        "Last moment, exclusive, or a date: the whole of that day. Widened outwards to a whole "
+        "quarter of an hour. Default: now.",
+        "2026-03-31",
+        data_key="to",
+    )
+    interval = ma.fields.String(
+        load_default="day",
+        validate=validate.OneOf(INTERVALS),
+        metadata={
+            "description": "Length of a bucket of `series`, in local time: a day may have 23 or "
+            f"25 hours, a week begins on Monday. At most {MAX_BUCKETS:,} buckets.",
+            "example": "day",
+        },
+    )
+    group_by = ma.fields.String(
+        load_default=None,
+        validate=validate.OneOf(GROUPINGS),
+        metadata={"description": "Also answer `groups`, by this.", "example": "country"},
+    )
+    timezone = ma.fields.String(
+        load_default="UTC",
+        validate=validate.Length(1, 64),
+        metadata={
+            "description": "IANA name of the time zone of dates and buckets.",
+            "example": "Europe/Berlin",
+        },
+    )
+    bots = ma.fields.String(
+        load_default="exclude",
+        validate=validate.OneOf(tuple(BOTS)),
+        metadata={
+            "description": "Whether programs that are known as such are counted.",
+            "example": "exclude",
+        },
+    )
+    limit = ma.fields.Integer(
+        load_default=DEFAULT_GROUPS,
+        validate=validate.Range(1, MAX_GROUPS),
+        metadata={
+            "description": f"Most groups; all further ones are one last group, `{OTHER}`.",
+            "example": DEFAULT_GROUPS,
+        },
+    )
+
+
+class TallyOut(Schema):
+    """Clicks and visitors."""
+
+    clicks = ma.fields.Integer(required=True, metadata={"example": 1204})
+    visitors = ma.fields.Integer(required=True, metadata={"description": _VISITORS, "example": 877})
+
+
+class BucketOut(TallyOut):
+    """One bucket of the series; one without clicks is there too."""
+
+    start = UtcTime(
+        required=True,
+        metadata={
+            "description": "When the local hour, day, week or month began; the first may have "
+            "begun before `from`, but counts from there on.",
+            "example": "2026-02-28T23:00:00Z",
+        },
+    )
+
+
+class GroupOut(TallyOut):
+    """The clicks that share a value."""
+
+    value = ma.fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": f"Null where clicks do not tell; `{OTHER}`, at the end, for the rest.",
+            "example": "DE",
+        },
+    )
+
+
+class StatsOut(Schema):
+    """An answer; its series and its groups each add up to the clicks of its total."""
+
+    start = UtcTime(
+        data_key="from",
+        required=True,
+        metadata={"description": "As it was counted.", "example": "2026-02-28T23:00:00Z"},
+    )
+    end = UtcTime(
+        data_key="to",
+        required=True,
+        metadata={"description": "As it was counted.", "example": "2026-03-31T22:00:00Z"},
+    )
+    interval = ma.fields.String(required=True, metadata={"example": "day"})
+    timezone = ma.fields.String(required=True, metadata={"example": "Europe/Berlin"})
+    total = ma.fields.Nested(TallyOut, required=True)
+    series = ma.fields.List(ma.fields.Nested(BucketOut), required=True)
+    groups = ma.fields.List(
+        ma.fields.Nested(GroupOut),
+        metadata={"description": "Most clicks first; only with `group_by`."},
+    )
+
+
+STATS_QUERY = StatsQueryIn()
+
+
+def present_stats(stats: Stats, query: dict[str, Any]) -> dict[str, Any]:
+    """An answer as `StatsOut`."""
+    answer: dict[str, Any] = {
+        "from": stats.period.start,
+        "to": stats.period.end,
+        "interval": query["interval"],
+        "timezone": query["timezone"],
+        "total": _present_tally(stats.total),
+        "series": [_present_bucket(start, tally) for start, tally in stats.series],
+    }
+    if stats.groups is not None:
+        answer["groups"] = [
+            {"value": value or None} | _present_tally(tally) for value, tally in stats.groups
+        ]
+    return answer
+
+
+def _present_bucket(start: datetime, tally: Tally) -> dict[str, Any]:
+    return {"start": start} | _present_tally(tally)
+
+
+def _present_tally(tally: Tally) -> dict[str, Any]:
+    return {"clicks": tally.clicks, "visitors": tally.visitors}
