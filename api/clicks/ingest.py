@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy import exc
 
@@ -45,13 +45,6 @@ class RawSegment(NamedTuple):
     body: bytes
 
 
-class Statistics(Protocol):
-    """Counts clicks within the transaction that stores them."""
-
-    def add(self, session: WriteSession, clicks: Sequence[EnrichedClick], /) -> None:
-        """Add clicks of one shard to its counts."""
-
-
 @dataclass
 class Outcome:
     """What became of some segments; the names in `rejected` will never be counted as they are."""
@@ -76,12 +69,14 @@ class Ingest:
         self,
         db: Database,
         enricher: Enricher,
-        statistics: Statistics,
+        add_counts: Callable[[WriteSession, Sequence[EnrichedClick]], None],
         add_totals: Callable[[WriteSession, Totals], None],
     ) -> None:
+        """`add_counts` and `add_totals` count the clicks of one shard within the transaction that
+        stores them."""
         self._db = db
         self._enricher = enricher
-        self._statistics = statistics
+        self._add_counts = add_counts
         self._add_totals = add_totals
         self._partitions = Partitions(db)
 
@@ -144,7 +139,7 @@ class Ingest:
             clicks = [click for name in sorted(new) for click in segments[name]]
             if clicks:
                 store.copy_clicks(session, clicks)
-                self._statistics.add(session, clicks)
+                self._add_counts(session, clicks)
                 self._add_totals(session, _totals(clicks))
         return len(clicks)
 

@@ -17,7 +17,9 @@ class Partitions:
         self._known: list[tuple[int, set[datetime]]] = []
 
     def ensure(self, slot: int, moments: Iterable[datetime]) -> None:
-        """Make the missing months of these moments (UTC) on the shard of `slot`, and the coming one.
+        """Make the missing months of these moments on the shard of `slot`, and the coming one.
+
+        The moments are in UTC.
 
         In transactions of their own: a month that is made stays made, and its lock is short.
         """

@@ -6,6 +6,7 @@ its own ways drop headers and give other status codes than the contract promises
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
@@ -15,17 +16,24 @@ import flask_smorest
 import marshmallow as ma
 import orjson
 from flask import Response, current_app, g, request
-from werkzeug.routing import BaseConverter, ValidationError
+from werkzeug.routing import BaseConverter, PathConverter, ValidationError
 
 from api.core.errors import BadRequest, DomainError, Forbidden, Invalid, Unauthenticated
+from api.core.idempotency import Answer, IdempotencyKeys
 from api.core.ids import MAX_ID
 from api.core.principal import Authenticator, Principal
+from api.core.registry import service
+from api.core.slugs import RESERVED
 
 View = TypeVar("View", bound=Callable[..., Any])
 
 JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 PROBLEM = "application/problem+json"
+
+_IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+# The headers of an answer that are kept for its repetition.
+_KEPT = ("Location", "ETag")
 
 
 class UnsupportedMediaType(DomainError):
@@ -39,7 +47,7 @@ class UnsupportedMediaType(DomainError):
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes state scope, input and answers in their decorators.
 
-    The order on a route is: `route`, `scope` (or `public`), `takes_query`, `takes_body`,
+    The order on a route is: `route`, `scope`, `idempotent`, `takes_query`, `takes_body`,
     `answers`, `fails`: a caller is known before anything that it sent is read.
     """
 
@@ -55,17 +63,55 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                 return view(*args, **kwargs)
 
             guarded.required_scope = scope  # type: ignore[attr-defined]
-            _document(guarded, {"security": [{"bearer": [scope]}, {"apiKey": [scope]}]})
+            security = [{"bearer": [scope]}, {"apiKey": [scope]}]
+            _document(guarded, {"security": security, "operationId": view.__name__})
             _document_failures(guarded, (401, 403))
             return cast(View, guarded)
 
         return decorate
 
-    def public(self, view: View) -> View:
-        """Let everybody in, on purpose."""
-        view.required_scope = "public"  # type: ignore[attr-defined]
-        _document(view, {"security": []})
-        return view
+    def idempotent(self, view: View) -> View:
+        """Honour `Idempotency-Key`: the same request gets the first answer again."""
+
+        @wraps(view)
+        def once(*args: Any, **kwargs: Any) -> Any:
+            key = request.headers.get("Idempotency-Key")
+            if key is None:
+                return view(*args, **kwargs)
+            if not _IDEMPOTENCY_KEY.fullmatch(key):
+                error = {"header": "Idempotency-Key", "detail": "1 to 255 printable ASCII."}
+                raise Invalid([error])
+            asked = b"\n".join(
+                (request.method.encode(), request.full_path.encode(), request.get_data(cache=True))
+            )
+            performed = []
+
+            def perform() -> Answer:
+                response = current_app.make_response(view(*args, **kwargs))
+                performed.append(response)
+                kept = {name: response.headers[name] for name in _KEPT if name in response.headers}
+                return Answer(response.status_code, kept, response.get_data())
+
+            answer = service(IdempotencyKeys).once(principal().workspace_id, key, asked, perform)
+            if performed:
+                return performed[0]
+            return Response(
+                answer.body,
+                answer.status,
+                answer.headers | {"Idempotent-Replayed": "true"},
+                content_type=JSON,
+            )
+
+        parameter = {
+            "in": "header",
+            "name": "Idempotency-Key",
+            "description": "Makes a retry safe: the same key and body get the first answer again.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        }
+        arguments = _apidoc(once).setdefault("arguments", {"parameters": [], "responses": {}})
+        arguments["parameters"].append(parameter)
+        _document_failures(once, (409, 422))
+        return cast(View, once)
 
     def takes_body(
         self, schema: ma.Schema, *, media_types: tuple[str, ...] = (JSON,)
@@ -280,6 +326,12 @@ class IdConverter(BaseConverter):
         if number > MAX_ID:
             raise ValidationError
         return number
+
+
+class SlugConverter(PathConverter):
+    """The rest of a path, unless its first segment is reserved: such a path is not a slug's."""
+
+    regex = rf"(?!(?i:{'|'.join(map(re.escape, sorted(RESERVED)))})(?:/|$))[^/].*?"
 
 
 def _apidoc(view: Callable[..., Any]) -> dict[str, Any]:

@@ -49,17 +49,18 @@ def problem_of(error: DomainError) -> dict[str, Any]:
     return problem(error.status, error.code, error.title, error.detail, **error.extra)
 
 
-def register_problems(app: Flask) -> None:
-    """Answer all errors of `app` with problems."""
-    app.register_error_handler(DomainError, _from_domain)
-    app.register_error_handler(HTTPException, _from_http)
-    app.register_error_handler(Exception, _from_unexpected)
-
-
-def _from_domain(error: DomainError) -> Response:
+def response_of(error: DomainError) -> Response:
+    """The answer that a domain error stands for, its headers included."""
     return problem_response(
         error.status, error.code, error.title, error.detail, error.headers, **error.extra
     )
+
+
+def register_problems(app: Flask) -> None:
+    """Answer all errors of `app` with problems."""
+    app.register_error_handler(DomainError, response_of)
+    app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(Exception, _from_unexpected)
 
 
 def _from_http(error: HTTPException) -> Response:

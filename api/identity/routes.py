@@ -6,8 +6,8 @@ from typing import Any
 
 from flask import Response
 
-from api.core.http import MERGE_PATCH, Blueprint, json_response, page_response, principal
 from api.core.errors import NotFound
+from api.core.http import MERGE_PATCH, Blueprint, json_response, page_response, principal
 from api.core.registry import service
 from api.identity.schemas import (
     KEY_IN,
@@ -23,9 +23,7 @@ from api.identity.schemas import (
 )
 from api.identity.service import IdentityService
 
-blueprint = Blueprint(
-    "identity", __name__, description="Workspaces and the keys that act for them"
-)
+blueprint = Blueprint("identity", __name__, description="Workspaces and the keys that act for them")
 
 
 def _identity() -> IdentityService:
@@ -73,9 +71,7 @@ def update_workspace(workspace_id: int, body: dict[str, Any]) -> Response:
 @blueprint.answers(201, NewApiKeyOut, headers=("Location",))
 def create_api_key(body: dict[str, Any]) -> Response:
     """Make an API key; the answer is the only one that shows it"""
-    row, text = _identity().create_key(
-        principal().workspace_id, **body, granted_by=principal()
-    )
+    row, text = _identity().create_key(principal().workspace_id, **body, granted_by=principal())
     location = {"Location": f"/api/v1/api-keys/{row.id}", "Cache-Control": "no-store"}
     return json_response(present_key(row) | {"key": text}, 201, location)
 

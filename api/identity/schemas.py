@@ -21,7 +21,10 @@ class WorkspaceOut(Schema):
     name = ma.fields.String(required=True, metadata={"example": "Acme"})
     reuse_deleted_slugs = ma.fields.Boolean(
         required=True,
-        metadata={"description": "Whether a deleted link's slug may be used again.", "example": False},
+        metadata={
+            "description": "Whether a deleted link's slug may be used again.",
+            "example": False,
+        },
     )
     created_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
     updated_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})

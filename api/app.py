@@ -1,0 +1,149 @@
+"""Wires the modules that `SIGNPOST_SERVICES` names into one Flask application."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import orjson
+from flask import Flask
+from flask.json.provider import JSONProvider
+
+from api.clicks.recorder import ClickRecorder
+from api.clicks.spool import Spool
+from api.core.database.routing import Database
+from api.core.evictions import Evictions
+from api.core.http import IdConverter, SlugConverter
+from api.core.limits import RateLimiter
+from api.core.problems import register_problems
+from api.core.registry import register_service
+from api.core.requests import register_request_hooks
+from api.domains.service import DomainService
+from api.operations import routes as operations_routes
+from api.operations.health import HealthService
+from api.runtime import Runtime
+from config.settings import Settings
+
+API_PREFIX = "/api/v1"
+
+
+class OrjsonProvider(JSONProvider):
+    """Flask's JSON through orjson."""
+
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        del kwargs
+        return orjson.dumps(obj, option=orjson.OPT_UTC_Z).decode()
+
+    def loads(self, s: str | bytes, **kwargs: Any) -> Any:
+        del kwargs
+        return orjson.loads(s)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application; it connects to nothing until the first request or `start_worker`."""
+    app = Flask("api", static_folder=None)
+    app.json = OrjsonProvider(app)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    app.url_map.converters["id"] = IdConverter
+    app.url_map.converters["slug"] = SlugConverter
+    # Otherwise `//host` is redirected to, and a slug with `//` is another slug.
+    app.url_map.merge_slashes = False
+    register_problems(app)
+    register_request_hooks(app)
+
+    secret = settings.resolved_secret_key()
+    db = Database(settings)
+    evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
+    spool = Spool(
+        settings.spool_path,
+        settings.spool_segment_bytes,
+        settings.spool_segment_seconds,
+        settings.spool_max_bytes,
+    )
+    app.extensions["signpost"] = Runtime(db, evictions, spool)
+    domains = DomainService(db, evictions, secret, settings.default_domain)
+    redirecting = "redirect" in settings.signpost_services
+    for instance in (
+        settings,
+        domains,
+        HealthService(db, settings.redis_url, spool if redirecting else None),
+    ):
+        register_service(app, instance)
+    app.register_blueprint(operations_routes.blueprint)
+    if "api" in settings.signpost_services:
+        _add_api(app, settings, db, evictions, domains, secret)
+    if redirecting:
+        _add_redirects(app, settings, db, evictions, spool)
+    return app
+
+
+def _add_redirects(
+    app: Flask, settings: Settings, db: Database, evictions: Evictions, spool: Spool
+) -> None:
+    """The hot path: nothing of the management side is imported for it."""
+    from api.redirects import routes  # noqa: PLC0415
+    from api.redirects.cache import TargetCache  # noqa: PLC0415
+    from api.redirects.service import RedirectService  # noqa: PLC0415
+
+    cache = TargetCache(
+        entries=settings.redirect_cache_entries,
+        synced_seconds=settings.redirect_cache_seconds,
+        unsynced_seconds=settings.redirect_cache_unsynced_seconds,
+        stale_seconds=settings.redirect_stale_seconds,
+    )
+    evictions.on_evict(cache.evict)
+    evictions.on_sync(cache.set_synced)
+    limiter = RateLimiter(settings.redis_url, settings.redis_timeout_seconds)
+    register_service(app, RedirectService(db, cache, limiter, settings.password_tries_per_minute))
+    register_service(app, ClickRecorder(spool))
+    app.register_blueprint(routes.blueprint)
+
+
+def _add_api(
+    app: Flask,
+    settings: Settings,
+    db: Database,
+    evictions: Evictions,
+    domains: DomainService,
+    secret: bytes,
+) -> None:
+    """Management, statistics and their description."""
+    from api.clicks import routes as clicks_routes  # noqa: PLC0415
+    from api.clicks.service import ClickService  # noqa: PLC0415
+    from api.core.idempotency import IdempotencyKeys  # noqa: PLC0415
+    from api.core.safe_url import TargetRules  # noqa: PLC0415
+    from api.domains import routes as domains_routes  # noqa: PLC0415
+    from api.identity import routes as identity_routes  # noqa: PLC0415
+    from api.identity.service import IdentityService  # noqa: PLC0415
+    from api.links import routes as links_routes  # noqa: PLC0415
+    from api.links.drafts import LinkRules  # noqa: PLC0415
+    from api.links.schemas import Presenter  # noqa: PLC0415
+    from api.links.service import LinkService  # noqa: PLC0415
+    from api.operations import docs  # noqa: PLC0415
+    from api.operations.openapi import make_api  # noqa: PLC0415
+    from api.stats import routes as stats_routes  # noqa: PLC0415
+    from api.stats.service import StatsService  # noqa: PLC0415
+
+    identity = IdentityService(db, secret)
+    targets = TargetRules(
+        settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
+    )
+    rules = LinkRules(targets, domains, settings.slug_length, settings.multi_segment_slugs)
+    links = LinkService(db, rules, identity, evictions, secret)
+    for instance in (
+        identity,
+        links,
+        Presenter(settings.public_url, settings.default_domain),
+        IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
+        ClickService(db, links, secret),
+        StatsService(db, links),
+    ):
+        register_service(app, instance)
+    app.extensions["signpost.authenticator"] = identity.authenticate
+
+    api = make_api(app, settings.public_url)
+    for module in (links_routes, stats_routes, clicks_routes, domains_routes, identity_routes):
+        api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
+    app.extensions["signpost.openapi"] = api
+    app.register_blueprint(docs.blueprint)

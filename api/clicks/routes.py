@@ -1,0 +1,25 @@
+"""`/links/{id}/clicks`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Response
+
+from api.clicks.schemas import CLICK_PAGE, CLICK_QUERY, present_click
+from api.clicks.service import ClickService
+from api.core.http import Blueprint, page_response, principal
+from api.core.registry import service
+
+blueprint = Blueprint("clicks", __name__, description="Raw clicks")
+
+
+@blueprint.route("/links/<id:link_id>/clicks")
+@blueprint.scope("stats:read")
+@blueprint.takes_query(CLICK_QUERY)
+@blueprint.answers(200, CLICK_PAGE, headers=("Link",))
+@blueprint.fails(404)
+def list_clicks(link_id: int, query: dict[str, Any]) -> Response:
+    """List the clicks of a link, newest first"""
+    rows, cursor = service(ClickService).list_clicks(principal().workspace_id, link_id, **query)
+    return page_response([present_click(row) for row in rows], cursor)

@@ -1,0 +1,60 @@
+"""Slugs: how they are generated, and which custom ones are allowed."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import unicodedata
+
+from api.core.errors import Invalid
+
+MAX_LENGTH = 128
+# Without 0 O o 1 l I i, which people confuse when they type a printed link.
+ALPHABET = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
+# First segments that the service answers itself, now or by plan, and what browsers and
+# crawlers ask every host for.
+RESERVED = frozenset(
+    ["api", "docs", "health", "metrics", "oauth", "status", "static", "assets", "admin", "login", "logout", "signup", "account", "app", "www", ".well-known", "robots.txt", "favicon.ico", "sitemap.xml", "manifest.json", "humans.txt", "ads.txt", "apple-touch-icon.png", "apple-touch-icon-precomposed.png", "browserconfig.xml", "index.html"]
+)
+_PUNCTUATION = frozenset("-_.")
+# Letters, the marks that many scripts write with them, and digits.
+_CATEGORIES = re.compile("L.|M[nc]|Nd")
+
+
+def generate_slug(length: int) -> str:
+    """A random slug; 7 characters give 1.5e12 of them."""
+    return "".join(secrets.choice(ALPHABET) for _ in range(length))
+
+
+def normalise_slug(text: str) -> str:
+    """The one spelling of a slug: Unicode's composed form (NFC)."""
+    return unicodedata.normalize("NFC", text)
+
+
+def is_reserved(slug: str) -> bool:
+    """Whether the first segment belongs to the service."""
+    return slug.split("/", 1)[0].casefold() in RESERVED
+
+
+def check_custom_slug(text: str, *, multi_segment: bool, pointer: str = "/slug") -> str:
+    """The normalised form of a slug that somebody chose.
+
+    Raises:
+        Invalid: a character, a segment or the length is not allowed, or the word is reserved.
+    """
+    slug = normalise_slug(text)
+    if not 1 <= len(slug) <= MAX_LENGTH:
+        raise Invalid.field(pointer, f"Between 1 and {MAX_LENGTH} characters.")
+    if "/" in slug and not multi_segment:
+        raise Invalid.field(pointer, "A slug of several segments is not allowed here.")
+    for segment in slug.split("/"):
+        if segment.strip(".") == "":
+            raise Invalid.field(pointer, "A segment must not be empty or only dots.")
+    for character in slug.replace("/", ""):
+        if character not in _PUNCTUATION and not _CATEGORIES.match(unicodedata.category(character)):
+            raise Invalid.field(
+                pointer, f"U+{ord(character):04X} is not allowed: letters, digits, - _ . only."
+            )
+    if is_reserved(slug):
+        raise Invalid.field(pointer, "This word is reserved.")
+    return slug

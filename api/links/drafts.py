@@ -1,0 +1,102 @@
+"""What is asked for when a link is created, and the row that it becomes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from api.core.errors import Invalid
+from api.core.ids import new_id, slot_of, time_of_id
+from api.core.passwords import hash_password
+from api.core.safe_url import TargetRules
+from api.core.slugs import check_custom_slug, generate_slug
+from api.domains.service import DomainService
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkDraft:
+    """A link to be, with fields that have passed the schema."""
+
+    url: str
+    slug: str | None = None
+    domain: str | None = None
+    title: str | None = None
+    tags: Sequence[str] = ()
+    starts_at: datetime | None = None
+    expires_at: datetime | None = None
+    max_clicks: int | None = None
+    password: str | None = None
+    redirect_status: int = 302
+    forward_query: bool = False
+    state: str = "active"
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRules:
+    """What decides whether a draft may become a link."""
+
+    targets: TargetRules
+    domains: DomainService
+    slug_length: int
+    multi_segment_slugs: bool
+
+    def row_of(self, workspace: int, draft: LinkDraft) -> dict[str, Any]:
+        """The column values of a draft.
+
+        Raises:
+            Invalid: the target, the slug, the domain or the period is not allowed.
+        """
+        check_period(draft.starts_at, draft.expires_at)
+        custom = draft.slug is not None
+        row = {
+            "workspace_id": workspace,
+            "domain": self.domains.usable_by(workspace, draft.domain),
+            "slug": self._custom_slug(draft.slug) if draft.slug is not None else "",
+            "url": self.targets.normalise(draft.url),
+            "title": draft.title,
+            "tags": unique(draft.tags),
+            "starts_at": draft.starts_at,
+            "expires_at": draft.expires_at,
+            "max_clicks": draft.max_clicks,
+            "password_hash": hash_password(draft.password) if draft.password else None,
+            "redirect_status": draft.redirect_status,
+            "forward_query": draft.forward_query,
+            "enabled": draft.state == "active",
+            "custom": draft.metadata,
+        }
+        return self.place(row, new_slug=not custom)
+
+    def place(self, row: dict[str, Any], *, new_slug: bool) -> dict[str, Any]:
+        """The row with an id of its own, and with another generated slug where one is wanted."""
+        slug = generate_slug(self.slug_length) if new_slug else row["slug"]
+        slot = slot_of(row["domain"], slug)
+        identifier = new_id(slot)
+        made = time_of_id(identifier)
+        return row | {
+            "slug": slug,
+            "slot": slot,
+            "id": identifier,
+            "created_at": made,
+            "updated_at": made,
+        }
+
+    def _custom_slug(self, slug: str) -> str:
+        return check_custom_slug(slug, multi_segment=self.multi_segment_slugs)
+
+
+def check_period(starts_at: datetime | None, expires_at: datetime | None) -> None:
+    """Refuse a link that would end before it starts.
+
+    Raises:
+        Invalid: naming `expires_at`.
+    """
+    if starts_at is not None and expires_at is not None and expires_at <= starts_at:
+        raise Invalid.field("/expires_at", "Must be later than starts_at.")
+
+
+def unique(tags: Sequence[str]) -> list[str]:
+    """The tags in their order, each once."""
+    return list(dict.fromkeys(tags))

@@ -1,0 +1,104 @@
+"""Whether this process lives, and whether what it needs answers, told within a deadline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from sqlalchemy import text
+
+from api.clicks.spool import Spool
+from api.core.database.routing import Database
+
+_DEADLINE_SECONDS = 2.0
+_SCHEMA = text(
+    "SELECT to_regclass('alembic_version_directory') IS NOT NULL"
+    " AND to_regclass('alembic_version_shard') IS NOT NULL"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One dependency: what asks it, and whether the process is of use without it."""
+
+    name: str
+    ask: Callable[[], None]
+    required: bool
+
+
+class HealthService:
+    """Asks the dependencies, all at once."""
+
+    def __init__(self, db: Database, redis_url: str | None, spool: Spool | None) -> None:
+        self._db = db
+        self._spool = spool
+        self._redis = (
+            redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
+            if redis_url
+            else None
+        )
+
+    def ready(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests should come here, and the state of each dependency.
+
+        Redis away is degraded, not unready: caches and limits go on in the process.
+        """
+        checks = [Check("database", self._ask_database, required=True)]
+        if self._redis is not None:
+            checks.append(Check("redis", self._ask_redis, required=False))
+        if self._spool is not None:
+            checks.append(Check("spool", self._ask_spool, required=True))
+        return _report(checks)
+
+    def started(self) -> tuple[bool, dict[str, Any]]:
+        """Whether the schema is there."""
+        return _report([Check("schema", self._ask_schema, required=True)])
+
+    def _ask_database(self) -> None:
+        with self._db.read_directory() as session:
+            session.execute(text("SELECT 1"))
+
+    def _ask_schema(self) -> None:
+        with self._db.read_directory() as session:
+            if not session.execute(_SCHEMA).scalar_one():
+                raise LookupError("the migrations have not run")
+
+    def _ask_redis(self) -> None:
+        assert self._redis is not None  # noqa: S101 - asked only where there is one
+        self._redis.ping()
+
+    def _ask_spool(self) -> None:
+        if self._spool is not None and self._spool.is_over_bound():
+            raise OverflowError("more clicks wait than the bound allows")
+
+
+def _report(checks: list[Check]) -> tuple[bool, dict[str, Any]]:
+    # Threads of a pool that is not waited for: a dependency that hangs must not hang the answer.
+    pool = ThreadPoolExecutor(max_workers=len(checks))
+    started = time.monotonic()
+    futures = [(check, pool.submit(_timed, check.ask)) for check in checks]
+    states: dict[str, Any] = {}
+    for check, future in futures:
+        left = max(0.0, started + _DEADLINE_SECONDS - time.monotonic())
+        try:
+            states[check.name] = {"status": "up", "latency_ms": future.result(timeout=left)}
+        except FutureTimeout:
+            states[check.name] = {"status": "down", "reason": "no answer in time"}
+        except Exception as error:
+            states[check.name] = {"status": "down", "reason": type(error).__name__}
+    pool.shutdown(wait=False, cancel_futures=True)
+    down = [check for check in checks if states[check.name]["status"] == "down"]
+    usable = not any(check.required for check in down)
+    status = "ready" if not down else "degraded" if usable else "unready"
+    return usable, {"status": status, "checks": states}
+
+
+def _timed(ask: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    ask()
+    return round((time.perf_counter() - started) * 1000, 2)

@@ -1,0 +1,101 @@
+"""The process's own copy of links: bounded, and kept past its life for when nothing else answers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+EVICTION_PREFIX = "link:"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a redirect needs to know of a link."""
+
+    slot: int
+    id: int
+    workspace_id: int
+    url: str
+    starts_at: datetime | None
+    expires_at: datetime | None
+    limited: bool
+    password_hash: str | None
+    redirect_status: int
+    forward_query: bool
+    enabled: bool
+    deleted: bool
+
+
+class Entry(NamedTuple):
+    """A target and the moments (monotonic seconds) until which it is fresh and usable."""
+
+    target: Target
+    fresh_until: float
+    usable_until: float
+
+
+class TargetCache:
+    """Targets by domain and slug; the least recently used goes first.
+
+    While evictions arrive from other processes an entry lives long, otherwise a second or so.
+    """
+
+    def __init__(
+        self, *, entries: int, synced_seconds: float, unsynced_seconds: float, stale_seconds: float
+    ) -> None:
+        self._max_entries = entries
+        self._synced_seconds = synced_seconds
+        self._unsynced_seconds = unsynced_seconds
+        self._stale_seconds = stale_seconds
+        self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._lock = threading.Lock()
+        self._synced = False
+        # Counts what may have made a load, begun before it, out of date.
+        self.generation = 0
+
+    def get(self, key: str) -> Entry | None:
+        """The entry of `domain/slug`, fresh or not."""
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is not None:
+                self._entries.move_to_end(key)
+            return entry
+
+    def put(self, key: str, target: Target, generation: int) -> None:
+        """Keep a target that was read from the database since `generation`."""
+        now = time.monotonic()
+        with self._lock:
+            if generation != self.generation:
+                return  # something was evicted meanwhile, maybe this; the next visit reads again
+            life = self._synced_seconds if self._synced else self._unsynced_seconds
+            self._entries[key] = Entry(target, now + life, now + life + self._stale_seconds)
+            self._entries.move_to_end(key)
+            if len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
+
+    def evict(self, keys: Sequence[str]) -> None:
+        """Make entries stale: their links were changed."""
+        with self._lock:
+            self.generation += 1
+            for key in keys:
+                name = key.removeprefix(EVICTION_PREFIX)
+                if key.startswith(EVICTION_PREFIX) and name in self._entries:
+                    # Kept, not dropped: better an old target than none when the database is away.
+                    self._entries[name] = self._entries[name]._replace(fresh_until=0.0)
+
+    def set_synced(self, synced: bool) -> None:
+        """Note whether evictions arrive. With each change, what was missed is unknown."""
+        with self._lock:
+            if synced == self._synced:
+                return
+            self._synced = synced
+            self.generation += 1
+            limit = time.monotonic() + self._unsynced_seconds
+            for key, entry in self._entries.items():
+                fresh = 0.0 if synced else min(entry.fresh_until, limit)
+                self._entries[key] = entry._replace(fresh_until=fresh)

@@ -1,0 +1,127 @@
+"""`/{slug}`, and the few other addresses that every host is asked for."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, request
+
+from api.clicks.recorder import ClickRecorder
+from api.core.client import client_address
+from api.core.errors import DomainError
+from api.core.http import json_response
+from api.core.registry import service
+from api.core.slugs import normalise_slug
+from api.domains.service import DomainService
+from api.redirects.cache import Target
+from api.redirects.pages import NO_STORE, error_answer, page, wants_html
+from api.redirects.service import LinkUnknown, RedirectService
+from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+blueprint = Blueprint("redirects", __name__, template_folder="templates")
+
+_ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 24 24" fill="none" stroke="#0b6e4f"'
+    ' stroke-width="2" stroke-linejoin="round" stroke-linecap="round">'
+    '<path d="M12 2v20M5 4h11l3 3-3 3H5zM19 12H8l-3 2.5L8 17h11z"/></svg>'
+)
+_ROBOTS = "User-agent: *\nDisallow: /api/\n"
+# What browsers and crawlers send when nobody is looking yet.
+_SPECULATIVE = ("prefetch", "preview", "prerender")
+
+
+@blueprint.get("/<slug:slug>")
+def follow(slug: str) -> Response:
+    """Follow a short link"""
+    return _visit(slug, None)
+
+
+@blueprint.post("/<slug:slug>")
+def follow_with_password(slug: str) -> Response:
+    """Follow a short link that needs a password"""
+    return _visit(slug, request.form.get("password", ""))
+
+
+@blueprint.get("/")
+def home() -> Response:
+    """Say what lives here"""
+    docs = "/docs" if "api" in service(Settings).signpost_services else None
+    if wants_html():
+        return page("redirects/home.html", "Signpost", docs=docs)
+    return json_response({"name": "Signpost"} | ({"documentation": docs} if docs else {}))
+
+
+@blueprint.get("/robots.txt")
+def robots() -> Response:
+    """Tell crawlers that links may be followed"""
+    return _fixed(_ROBOTS, "text/plain; charset=utf-8")
+
+
+@blueprint.get("/favicon.ico")
+def favicon() -> Response:
+    """The signpost"""
+    return _fixed(_ICON, "image/svg+xml")
+
+
+def _visit(slug: str, password: str | None) -> Response:
+    try:
+        return _redirect(slug, password)
+    except DomainError as error:
+        return error_answer(error)
+
+
+def _redirect(slug: str, password: str | None) -> Response:
+    settings = service(Settings)
+    domains = service(DomainService)
+    redirects = service(RedirectService)
+    domain = domains.domain_of_request(request.host, strict=settings.strict_hosts)
+    if domain is None:
+        raise LinkUnknown
+    owner = None if domain == domains.default_domain else domains.owner_of(domain)
+    target = redirects.open(domain, normalise_slug(slug), owner)
+    address = client_address(
+        request.remote_addr or "",
+        request.headers.get("X-Forwarded-For", ""),
+        settings.trusted_proxies,
+    )
+    redirects.check_password(target, password, address)
+    query = request.query_string.decode("utf-8", "replace")
+    location = redirects.pass_through(target, query)
+    _record(target, address, query)
+    # 303 after a form: 307 and 308 would send the password on to the target.
+    status = 303 if request.method == "POST" else target.redirect_status
+    response = Response(status=status)
+    del response.headers["Content-Type"]
+    response.headers["Location"] = location
+    # Also for 301 and 308: a redirect that a browser keeps would be followed without a click.
+    response.headers["Cache-Control"] = NO_STORE
+    response.autocorrect_location_header = False
+    return response
+
+
+def _record(target: Target, address: str, query: str) -> None:
+    headers = request.headers
+    purpose = headers.get("Sec-Purpose") or headers.get("Purpose") or headers.get("X-Moz") or ""
+    try:
+        service(ClickRecorder).record(
+            target.id,
+            target.workspace_id,
+            address=address,
+            user_agent=headers.get("User-Agent", ""),
+            referrer=headers.get("Referer", ""),
+            language=headers.get("Accept-Language", ""),
+            query=query,
+            head=request.method == "HEAD",
+            prefetch=any(word in purpose.lower() for word in _SPECULATIVE),
+        )
+    except OSError:
+        # The visitor goes on: a full disk fails readiness, and stops no redirect.
+        log.exception("a click of link %s could not be recorded", target.id)
+
+
+def _fixed(body: str, content_type: str) -> Response:
+    response = Response(body, content_type=content_type)
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response

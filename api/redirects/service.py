@@ -1,0 +1,136 @@
+"""The rules of a visit: which link it is for, whether it may pass, and where it goes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+
+from limits import RateLimitItemPerMinute
+
+from api.core.database.routing import Database
+from api.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
+from api.core.ids import slot_of
+from api.core.limits import RateLimiter
+from api.core.passwords import password_matches
+from api.core.safe_url import with_query
+from api.redirects import store
+from api.redirects.cache import Target, TargetCache
+
+log = logging.getLogger(__name__)
+
+
+class LinkUnknown(NotFound):
+    """No link answers here, or not yet, or not at present."""
+
+    code = "link-unknown"
+    title = "There is no such link"
+
+
+class LinkGone(DomainError):
+    """The link existed: it has expired, is used up or was deleted."""
+
+    status = 410
+    code = "link-gone"
+    title = "This link is no longer available"
+
+
+class PasswordRequired(DomainError):
+    """The link asks for a password, and none was sent."""
+
+    status = 403
+    code = "password-required"
+    title = "This link needs a password"
+
+
+class PasswordWrong(PasswordRequired):
+    """The password is not the link's."""
+
+    code = "password-wrong"
+    title = "The password is wrong"
+
+
+class RedirectService:
+    """Follows links."""
+
+    def __init__(
+        self, db: Database, cache: TargetCache, limiter: RateLimiter, tries_per_minute: int
+    ) -> None:
+        self._db = db
+        self._cache = cache
+        self._limiter = limiter
+        self._tries = RateLimitItemPerMinute(tries_per_minute)
+
+    def open(self, domain: str, slug: str, owner: int | None) -> Target:
+        """The link at `domain/slug`, which exists and is in its period.
+
+        `owner` is the workspace that holds the domain now, None on the default domain: links that
+        an earlier holder made there do not answer.
+
+        Raises:
+            LinkUnknown, LinkGone: it cannot be followed.
+            Unavailable: nothing that knows the link answers.
+        """
+        target = self._find(domain, slug)
+        if target is None or (owner is not None and target.workspace_id != owner):
+            raise LinkUnknown
+        now = datetime.now(UTC)
+        if target.deleted:
+            raise LinkGone
+        if not target.enabled or (target.starts_at is not None and target.starts_at > now):
+            raise LinkUnknown
+        if target.expires_at is not None and target.expires_at <= now:
+            raise LinkGone
+        return target
+
+    def check_password(self, target: Target, password: str | None, address: str) -> None:
+        """Let pass who knows the password of a protected link.
+
+        Raises:
+            PasswordRequired: none was sent.
+            PasswordWrong: it is another.
+            TooManyRequests: this address has tried too often.
+        """
+        if target.password_hash is None:
+            return
+        if password is None:
+            raise PasswordRequired
+        decision = self._limiter.hit(self._tries, "link-password", str(target.id), address)
+        if not decision.allowed:
+            log.warning("too many passwords tried on link %s", target.id)
+            raise TooManyRequests("Too many passwords were tried.", decision.retry_after_seconds)
+        if not password_matches(target.password_hash, password):
+            raise PasswordWrong
+
+    def pass_through(self, target: Target, query: str) -> str:
+        """Where the visitor goes; takes one use of a link that has a limit.
+
+        Raises:
+            LinkGone: the link is used up.
+            Unavailable: the uses cannot be counted now, so none is given.
+        """
+        if target.limited:
+            with self._db.write(target.slot) as session:
+                granted = store.update_uses(session, target.slot, target.id)
+            if not granted:
+                raise LinkGone
+        return with_query(target.url, query) if target.forward_query else target.url
+
+    def _find(self, domain: str, slug: str) -> Target | None:
+        key = f"{domain}/{slug}"
+        entry = self._cache.get(key)
+        now = time.monotonic()
+        if entry is not None and now < entry.fresh_until:
+            return entry.target
+        generation = self._cache.generation
+        slot = slot_of(domain, slug)
+        try:
+            with self._db.read(slot) as session:
+                target = store.get_target(session, slot, domain, slug)
+        except Unavailable:
+            if entry is not None and now < entry.usable_until:
+                return entry.target
+            raise
+        if target is not None:
+            self._cache.put(key, target, generation)
+        return target

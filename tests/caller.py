@@ -1,0 +1,63 @@
+"""A client of the API that holds a key."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from api.core.principal import SCOPES
+from api.identity.service import IdentityService
+
+BASE = "/api/v1"
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Sends requests with the key of one workspace."""
+
+    app: Flask
+    identity: IdentityService
+    workspace_id: int
+    key: str
+
+    @classmethod
+    def of_new_workspace(cls, app: Flask, identity: IdentityService) -> Caller:
+        """A caller with every scope of a new workspace."""
+        workspace = identity.create_workspace("Test").id
+        _, key = identity.create_key(workspace, name="Test key")
+        return cls(app, identity, workspace, key)
+
+    def with_scopes(self, *scopes: str) -> Caller:
+        """A caller of the same workspace with only these scopes."""
+        _, key = self.identity.create_key(self.workspace_id, name="Narrow", scopes=scopes)
+        return Caller(self.app, self.identity, self.workspace_id, key)
+
+    def without(self, scope: str) -> Caller:
+        """A caller of the same workspace that lacks one scope."""
+        return self.with_scopes(*(other for other in SCOPES if other != scope))
+
+    def request(self, method: str, path: str, **kwargs: Any) -> TestResponse:
+        """A request below `/api/v1`."""
+        headers = {"Authorization": f"Bearer {self.key}"} | dict(kwargs.pop("headers", {}))
+        return self.app.test_client().open(BASE + path, method=method, headers=headers, **kwargs)
+
+    def get(self, path: str, **kwargs: Any) -> TestResponse:
+        return self.request("GET", path, **kwargs)
+
+    def post(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
+        return self.request("POST", path, json=json, **kwargs)
+
+    def patch(self, path: str, json: Any = None, **kwargs: Any) -> TestResponse:
+        return self.request("PATCH", path, json=json, **kwargs)
+
+    def delete(self, path: str, **kwargs: Any) -> TestResponse:
+        return self.request("DELETE", path, **kwargs)
+
+    def create_link(self, url: str = "https://example.com/", **fields: Any) -> dict[str, Any]:
+        """A link that must come to be."""
+        response = self.post("/links", {"url": url, **fields})
+        assert response.status_code == 201, response.text
+        return dict(response.json or {})
