@@ -51,6 +51,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     `answers`, `fails`: a caller is known before anything that it sent is read.
     """
 
+    def route(self, rule: str, **options: Any) -> Callable[[View], View]:
+        """Serve `rule`; typed, as the library is not."""
+        return cast(Callable[[View], View], super().route(rule, **options))
+
     def scope(self, scope: str) -> Callable[[View], View]:
         """Let in only principals that hold `scope`; the view finds the caller in `principal()`."""
 

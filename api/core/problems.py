@@ -1,4 +1,4 @@
-"""Every error becomes problem JSON (RFC 9457) here, and tells nothing that a client may not know."""
+"""Every error becomes problem JSON (RFC 9457) here, and tells only what a client may know."""
 
 from __future__ import annotations
 

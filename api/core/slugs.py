@@ -14,7 +14,11 @@ ALPHABET = "23456789abcdefghjkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
 # First segments that the service answers itself, now or by plan, and what browsers and
 # crawlers ask every host for.
 RESERVED = frozenset(
-    ["api", "docs", "health", "metrics", "oauth", "status", "static", "assets", "admin", "login", "logout", "signup", "account", "app", "www", ".well-known", "robots.txt", "favicon.ico", "sitemap.xml", "manifest.json", "humans.txt", "ads.txt", "apple-touch-icon.png", "apple-touch-icon-precomposed.png", "browserconfig.xml", "index.html"]
+    (
+        "api docs health metrics oauth status static assets admin login logout signup account app "
+        "www .well-known robots.txt favicon.ico sitemap.xml manifest.json humans.txt ads.txt "
+        "apple-touch-icon.png apple-touch-icon-precomposed.png browserconfig.xml index.html"
+    ).split()
 )
 _PUNCTUATION = frozenset("-_.")
 # Letters, the marks that many scripts write with them, and digits.

@@ -52,11 +52,11 @@ def docs_with_slash() -> AnyResponse:
 @blueprint.get("/docs/assets/<name>")
 def asset(name: str) -> Response:
     """A file that the page loads"""
-    if name in _ASSETS:
-        return send_file(_SWAGGER_UI, name, max_age=86400)
     if name == "docs.js":
         return send_file(Path(__file__).parent / "static", name, max_age=3600)
-    abort(404)
+    if name not in _ASSETS:
+        abort(404)
+    return send_file(_SWAGGER_UI, name, max_age=86400)
 
 
 def _description() -> bytes:

@@ -16,9 +16,8 @@ _DESCRIPTION = """\
 Signpost turns URLs into short links on your own domains, redirects their visitors, counts every \
 click exactly once and answers questions about them.
 
-Send an API key as `Authorization: Bearer sp_live_…`. Bodies are JSON in UTF-8, times are RFC 3339 \
-in UTC, ids are strings. Errors are problem details (RFC 9457) as `application/problem+json`; their \
-`type` names the problem, their `instance` the request. Lists are read page by page with the \
+Send an API key as `Authorization: Bearer sp_live_…`. Bodies are JSON in UTF-8, times are \
+RFC 3339 in UTC, ids are strings. Errors are problem details (RFC 9457); their `type` names the problem, their `instance` the request. Lists are read page by page with the \
 `next_cursor` of the page before.
 """
 

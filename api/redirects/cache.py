@@ -1,4 +1,4 @@
-"""The process's own copy of links: bounded, and kept past its life for when nothing else answers."""
+"""The process's own copy of links: bounded, and kept past its life for times of need."""
 
 from __future__ import annotations
 
