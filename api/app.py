@@ -112,27 +112,20 @@ def _add_api(
     from api.clicks import routes as clicks_routes  # noqa: PLC0415
     from api.clicks.service import ClickService  # noqa: PLC0415
     from api.core.idempotency import IdempotencyKeys  # noqa: PLC0415
-    from api.core.safe_url import TargetRules  # noqa: PLC0415
     from api.domains import routes as domains_routes  # noqa: PLC0415
     from api.identity import routes as identity_routes  # noqa: PLC0415
-    from api.identity.service import IdentityService  # noqa: PLC0415
     from api.links import routes as links_routes  # noqa: PLC0415
-    from api.links.drafts import LinkRules  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
-    from api.links.service import LinkService  # noqa: PLC0415
     from api.operations import docs  # noqa: PLC0415
     from api.operations.openapi import make_api  # noqa: PLC0415
+    from api.services import management_services  # noqa: PLC0415
     from api.stats import routes as stats_routes  # noqa: PLC0415
     from api.stats.service import StatsService  # noqa: PLC0415
 
-    identity = IdentityService(db, secret)
-    targets = TargetRules(
-        settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
-    )
-    rules = LinkRules(targets, domains, settings.slug_length, settings.multi_segment_slugs)
-    links = LinkService(db, rules, identity, evictions, secret)
+    management = management_services(settings, db, domains, evictions)
+    links = management.links
     for instance in (
-        identity,
+        management.identity,
         links,
         Presenter(settings.public_url, settings.default_domain),
         IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
@@ -140,7 +133,7 @@ def _add_api(
         StatsService(db, links),
     ):
         register_service(app, instance)
-    app.extensions["signpost.authenticator"] = identity.authenticate
+    app.extensions["signpost.authenticator"] = management.identity.authenticate
 
     api = make_api(app, settings.public_url)
     for module in (links_routes, stats_routes, clicks_routes, domains_routes, identity_routes):

@@ -60,6 +60,18 @@ class IdentityService:
         with self._db.read_directory() as session:
             return store.count_workspaces(session) > 0
 
+    def oldest_workspace(self) -> Row[Any]:
+        """The workspace that was made first.
+
+        Raises:
+            NotFound: there is none yet.
+        """
+        with self._db.read_directory() as session:
+            row = store.get_oldest_workspace(session)
+        if row is None:
+            raise NotFound("There is no workspace: run scripts/bootstrap.")
+        return row
+
     def get_workspace(self, workspace: int) -> Row[Any]:
         """A workspace that exists.
 

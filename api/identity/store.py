@@ -41,6 +41,11 @@ def get_workspace(session: ReadSession, workspace: int) -> Row[Any] | None:
     return session.execute(select(*_WORKSPACE).where(Workspace.id == workspace)).one_or_none()
 
 
+def get_oldest_workspace(session: ReadSession) -> Row[Any] | None:
+    """The workspace with the smallest id."""
+    return session.execute(select(*_WORKSPACE).order_by(Workspace.id).limit(1)).one_or_none()
+
+
 def update_workspace(session: WriteSession, workspace: int, changes: dict[str, Any]) -> Row[Any]:
     """Change a workspace that exists."""
     statement = (
