@@ -15,39 +15,26 @@ from api.stats.service import BOTS, DEFAULT_GROUPS, GROUPINGS, MAX_GROUPS, OTHER
 from api.stats.sketches import Tally
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME = UtcTime()
 _VISITORS = (
     "Different visitors, estimated within 2 %. The hash that tells them apart changes every day: "
     "over several days a person counts once for each day on which they came."
 )
 
 
-class Moment(UtcTime):
-    """A moment in RFC 3339, or a date for the midnight of a time zone that is named elsewhere."""
+class Moment(ma.fields.String):
+    """A moment in RFC 3339, or a date for a midnight of the time zone that is named beside it."""
 
     def __init__(self, description: str, example: str, **kwargs: Any) -> None:
         forms = [{"format": "date-time"}, {"format": "date"}]
-        super().__init__(
-            metadata={
-                "description": description,
-                "example": example,
-                "format": None,
-                "anyOf": forms,
-            },
-            load_default=None,
-            **kwargs,
-        )
+        metadata = {"description": description, "example": example, "anyOf": forms}
+        super().__init__(metadata=metadata, **kwargs)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Any, **kwargs: Any
-    ) -> Any:  # a date where there is no time
-        if isinstance(value, str) and _DATE.fullmatch(value):
-            try:
-                return date.fromisoformat(value)
-            except ValueError:
-                raise ma.ValidationError("Not a date of the calendar.") from None
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
         try:
-            return super()._deserialize(value, attr, data, **kwargs)
-        except ma.ValidationError:
+            return date.fromisoformat(text) if _DATE.fullmatch(text) else _TIME.deserialize(text)
+        except (ValueError, ma.ValidationError):
             raise ma.ValidationError(
                 "Neither a date nor a time with its offset, such as 2026-03-01T09:30:00Z "
                 "(a `+` in a query is written %2B)."
@@ -79,7 +66,6 @@ class StatsQueryIn(Schema):
         },
     )
     group_by = ma.fields.String(
-        load_default=None,
         validate=validate.OneOf(GROUPINGS),
         metadata={"description": "Also answer `groups`, by this.", "example": "country"},
     )
