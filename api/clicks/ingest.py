@@ -114,7 +114,6 @@ class Ingest:
         try:
             clicks = self._write(enriched)
         except _FAULTS_OF_CONTENT as error:
-            self._partitions.forget()
             for segment_id in enriched if len(enriched) > 1 else ():
                 self._count({segment_id: enriched[segment_id]}, names, outcome)
             if len(enriched) == 1:
@@ -128,7 +127,13 @@ class Ingest:
 
     def _write(self, enriched: dict[str, list[EnrichedClick]]) -> int:
         """Write to each shard its part; how many clicks were new."""
-        return sum(self._write_shard(slot, part) for slot, part in self._by_shard(enriched).items())
+        shards = self._by_shard(enriched)
+        try:
+            return sum(self._write_shard(slot, part) for slot, part in shards.items())
+        except exc.IntegrityError:
+            # Most likely a month that we remember was dropped since.
+            self._partitions.forget()
+            return sum(self._write_shard(slot, part) for slot, part in shards.items())
 
     def _write_shard(self, slot: int, segments: dict[str, list[EnrichedClick]]) -> int:
         self._partitions.ensure(

@@ -67,7 +67,7 @@ def delete_segments(session: WriteSession, older_than: timedelta, limit: int) ->
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    keys = session.execute(old).tuples().all()
+    keys = session.execute(old).all()
     if keys:
         name = tuple_(IngestedSegment.slot, IngestedSegment.segment_id)
         session.execute(delete(IngestedSegment).where(name.in_(keys)))
