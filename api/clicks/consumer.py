@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from api.clicks.ingest import Ingest, Outcome, RawSegment
+from api.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ class Consumer:
                 self._housekeeping()
         except Exception as error:
             if not self._backoff_seconds:
-                log.exception("clicks wait, as they cannot be counted now: %s", error)
+                unexpected = not isinstance(error, Unavailable)
+                log.error(
+                    "clicks wait, as they cannot be counted now: %s", error, exc_info=unexpected
+                )
             self._backoff_seconds = min(
                 max(self._backoff_seconds * 2, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS
             )
