@@ -11,6 +11,8 @@ import structlog
 from flask import Flask, Response, g, request
 
 log = structlog.stdlib.get_logger("signpost.request")
+# Asked for its level: structlog's own logger can tell it only where logging is configured.
+_levels = logging.getLogger("signpost.request")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 # W3C Trace Context, version 00.
@@ -37,7 +39,7 @@ def _finish(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     # A redirect is too frequent for a line each; its click is its record.
     level = logging.DEBUG if request.endpoint == "redirects.follow" else logging.INFO
-    if log.isEnabledFor(level):
+    if _levels.isEnabledFor(level):
         caller = g.get("principal")
         log.log(
             level,
