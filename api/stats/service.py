@@ -119,15 +119,15 @@ class StatsService:
             with shard as session:
                 # Clicks that arrive between two queries must not be in one part only.
                 store.hold_snapshot(session)
-                for bucket, clicks, sketch in store.stream_buckets(
+                for bucket, clicks, packed in store.stream_buckets(
                     session, subject, selection, period.bucket_starts
                 ):
-                    buckets[bucket - 1].add(clicks, sketch)
+                    buckets[bucket - 1].add_packed(clicks, packed)
                 if query.group_by is not None:
-                    for value, clicks, sketch in store.stream_values(
+                    for value, clicks, packed in store.stream_values(
                         session, subject, selection, query.group_by
                     ):
-                        groups[value if value in top else OTHER].add(clicks, sketch)
+                        groups[value if value in top else OTHER].add_packed(clicks, packed)
         return Stats(
             period,
             _sum(buckets),

@@ -6,6 +6,7 @@ where that becomes larger than the estimate's registers.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 
 from datasketches import hll_sketch, hll_union, tgt_hll_type
@@ -15,6 +16,7 @@ from datasketches import hll_sketch, hll_union, tgt_hll_type
 # row of fewer than 400 visitors: those are the same bytes at any precision.
 LG_K = 14
 _KIND = tgt_hll_type.HLL_4
+_LENGTH = struct.Struct("!i")
 
 
 def sketch_of(visitors: Iterable[int]) -> bytes:
@@ -43,10 +45,16 @@ class Tally:
         self.clicks = 0
         self._union = hll_union(LG_K)
 
-    def add(self, clicks: int, sketch: bytes) -> None:
-        """Take in a counted row."""
+    def add_packed(self, clicks: int, packed: bytes) -> None:
+        """Take in counted rows: their clicks, and their sketches, each behind its length."""
         self.clicks += clicks
-        self._union.update(hll_sketch.deserialize(sketch))
+        deserialize, update = hll_sketch.deserialize, self._union.update
+        position, end = 0, len(packed)
+        while position < end:
+            (size,) = _LENGTH.unpack_from(packed, position)
+            begin = position + _LENGTH.size
+            position = begin + size
+            update(deserialize(packed[begin:position]))
 
     def add_tally(self, other: Tally) -> None:
         """Take in another tally; a visitor of both counts once."""

@@ -11,10 +11,13 @@ from api.stats.sketches import Tally, sketch_of, sketch_with
 LOWEST = -(2**63)
 
 
+def pack(*sketches: bytes) -> bytes:
+    return b"".join(len(sketch).to_bytes(4, "big") + sketch for sketch in sketches)
+
+
 def visitors_of(*sketches: bytes) -> int:
     tally = Tally()
-    for sketch in sketches:
-        tally.add(1, sketch)
+    tally.add_packed(len(sketches), pack(*sketches))
     return tally.visitors
 
 
@@ -51,8 +54,8 @@ def test_100_000_visitors_in_many_rows_are_estimated_within_2_percent(seed: int)
 
 def test_tallies_merge() -> None:
     one, other = Tally(), Tally()
-    one.add(3, sketch_of([1, 2]))
-    other.add(4, sketch_of([2, 3]))
+    one.add_packed(3, pack(sketch_of([1]), sketch_of([2])))
+    other.add_packed(4, pack(sketch_of([2, 3])))
     one.add_tally(other)
     assert (one.clicks, one.visitors) == (7, 3)
     assert (other.clicks, other.visitors) == (4, 2)
