@@ -1,0 +1,187 @@
+"""A private RabbitMQ node: its own folders, ports, cookie and epmd, all on loopback.
+
+RabbitMQ is not in a wheel; it is Debian's package `rabbitmq-server`. Its own start script is run,
+not the wrapper in /usr/sbin, which insists on root and on the system's folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pika
+
+from api.core.embedded import processes
+from tests.services.network import free_ports
+
+INSTALL = "apt-get install rabbitmq-server"
+_PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+# One scheduler of each kind: boots in less time, and leaves the cores to the tests.
+_FEW_THREADS = "+S 1:1 +SDcpu 1:1 +SDio 1"
+_CONFIG = """
+loopback_users.guest = true
+disk_free_limit.absolute = 50MB
+log.console = false
+log.file.level = warning
+"""
+
+
+class PrivateRabbitMQ:
+    """One node and the epmd that it needs."""
+
+    name = "RabbitMQ"
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port, self._distribution_port, self._epmd_port = free_ports(3)
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def url(self) -> str:
+        """The URL of its default virtual host."""
+        return f"amqp://guest:guest@127.0.0.1:{self._port}/%2F"
+
+    @property
+    def log(self) -> Path:
+        """What it says while it starts."""
+        return self._folder / "server.log"
+
+    @property
+    def process_id(self) -> int | None:
+        """The node's id, while there is one."""
+        return self._processes[-1].pid if self._processes else None
+
+    def start(self) -> None:
+        """Start epmd and the node; `ready` tells when it takes connections."""
+        self._folder.mkdir(parents=True)
+        (self._folder / "rabbitmq.conf").write_text(_CONFIG)
+        (self._folder / "plugins").write_text("[].\n")
+        epmd = shutil.which("epmd") or "epmd"
+        address = ["-address", "127.0.0.1", "-port", str(self._epmd_port)]
+        self._processes = [self._spawn([epmd, *address]), self._spawn([str(_PROGRAM)])]
+
+    def ready(self) -> bool:
+        """Whether it takes connections."""
+        return greets("127.0.0.1", self._port)
+
+    def responds(self) -> bool:
+        """Whether it is there."""
+        return self.ready()
+
+    def exit_status(self) -> int | None:
+        """None while the node runs."""
+        return self._processes[-1].poll() if self._processes else 0
+
+    def complaint(self) -> str:
+        """Why it stopped, in its own words."""
+        return processes.last_line(self.log, "its log is empty")
+
+    def stop(self) -> None:
+        """End the node, then epmd. Nothing is kept, so nothing needs an orderly end."""
+        for process in reversed(self._processes):
+            processes.stop(process, [])
+
+    def _spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
+        return processes.spawn(
+            arguments,
+            death_signal=signal.SIGKILL,
+            log=self.log,
+            environ=self._environ(),
+            folder=self._folder,
+        )
+
+    def _environ(self) -> dict[str, str]:
+        loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
+        inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        return (
+            inherited
+            | {
+                "HOME": str(self._folder),  # the cookie is made there
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "ERL_EPMD_PORT": str(self._epmd_port),
+                "RABBITMQ_NODENAME": f"signpost-{self._port}@localhost",
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_NODE_PORT": str(self._port),
+                "RABBITMQ_DIST_PORT": str(self._distribution_port),
+                "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+                "RUNNING_UNDER_SYSTEMD": "true",  # its script becomes the node, and does not wait for it
+                "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+                "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+                "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+                "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
+                "RABBITMQ_SERVER_ERL_ARGS": _FEW_THREADS,
+            }
+        )
+
+
+def greets(host: str, port: int) -> bool:
+    """Whether a server answers the first bytes of AMQP 0-9-1 with a method frame."""
+    try:
+        with socket.create_connection((host, port), timeout=5) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(64).startswith(b"\x01\x00\x00")
+    except OSError:
+        return False
+
+
+def wait_until_up(url: str, seconds: float = 120) -> None:
+    """Wait until the server at `url` greets; the node takes longer to start than all others."""
+    address = pika.URLParameters(url)
+    deadline = time.monotonic() + seconds
+    while not greets(address.host, address.port):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"RabbitMQ at {address.host}:{address.port} does not answer")
+        time.sleep(0.1)
+
+
+def available() -> bool:
+    """Whether RabbitMQ is installed, after installing it where that may be done."""
+    if not _PROGRAM.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
+        sys.stderr.write("Installing RabbitMQ with apt-get, once ...\n")
+        with _no_services():
+            _apt("update") and _apt(
+                "install", "--yes", "--no-install-recommends", "rabbitmq-server"
+            )
+        _keep_disabled()
+    return _PROGRAM.exists()
+
+
+def _apt(*arguments: str) -> bool:
+    environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    command = ["apt-get", "--quiet", *arguments]
+    done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.stderr.write(f"{' '.join(command)} failed:\n{done.stderr}")
+    return done.returncode == 0
+
+
+@contextmanager
+def _no_services() -> Iterator[None]:
+    """Keep apt from starting what it installs: Debian asks /usr/sbin/policy-rc.d before it does."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    if policy.exists():
+        yield  # somebody decides that already
+        return
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    try:
+        yield
+    finally:
+        policy.unlink()
+
+
+def _keep_disabled() -> None:
+    """The system's own node shall not start at the next boot either: nobody asked for it."""
+    if shutil.which("systemctl"):
+        units = ["rabbitmq-server.service", "epmd.service", "epmd.socket"]
+        subprocess.run(["systemctl", "disable", *units], check=False, capture_output=True)
