@@ -174,7 +174,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                     content_type=content_type if status not in (204, 304) else None,
                     success=True,
                 )(documented)
-            return cast(View, documented)
+            return documented
 
         return decorate
 
@@ -293,8 +293,9 @@ def _flat(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
     """Marshmallow's nested messages as pairs of JSON pointer and text."""
     if isinstance(messages, Mapping):
         for name, inner in messages.items():
-            # "_schema" is the object itself; "value" is marshmallow's level inside a dictionary.
-            if name in ("_schema", "value"):
+            # "_schema" is the object itself; below a member of a dictionary field, "key" and
+            # "value" are marshmallow's own level.
+            if name == "_schema" or (name in ("key", "value") and pointer.count("/") > 1):
                 yield from _flat(inner, pointer)
             else:
                 token = str(name).replace("~", "~0").replace("/", "~1")

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 SLOTS = 1024
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _EPOCH_MS = int(EPOCH.timestamp() * 1000)
+_MILLISECOND = timedelta(milliseconds=1)
 _TIME_SHIFT = 22
 _SLOT_SHIFT = 12
 _SEQUENCE_MASK = 0xFFF
@@ -38,8 +39,8 @@ def time_of_id(identifier: int) -> datetime:
 
 
 def first_id_at(moment: datetime) -> int:
-    """The smallest id that `moment` can have: a filter on time becomes a range of ids."""
-    milliseconds = int(moment.timestamp() * 1000) - _EPOCH_MS
+    """The smallest id made at `moment` or later: a filter on time becomes a range of ids."""
+    milliseconds = -((EPOCH - moment) // _MILLISECOND)  # rounded up
     return min(max(milliseconds, 0) << _TIME_SHIFT, MAX_ID)
 
 

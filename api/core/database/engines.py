@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 from sqlalchemy import Engine, create_engine
 
 from config.settings import Settings
@@ -30,6 +31,10 @@ def make_engine(url: str, settings: Settings, *, read_only: bool = False) -> Eng
         # of the server.
         pool_pre_ping=True,
         pool_use_lifo=True,
+        # The same reader as for requests: `json` would make whole numbers past 64 bits of what
+        # came in as 1e20, and orjson could not send those.
+        json_serializer=lambda content: orjson.dumps(content).decode(),
+        json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": settings.db_connect_timeout_seconds,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),

@@ -8,6 +8,7 @@ that no statement goes on without anybody waiting for it.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -54,10 +55,7 @@ def _too_slow() -> psycopg2.OperationalError:
 
 
 def _abandon(connection: Any) -> None:
-    try:
-        if connection.status != _STATUS_SETUP:
+    """Cancel the statement; psycopg2 itself closes the connection when the callback raises."""
+    if connection.status != _STATUS_SETUP:
+        with contextlib.suppress(psycopg2.Error):
             connection.cancel()
-    except psycopg2.Error:
-        pass
-    finally:
-        connection.close()
