@@ -7,7 +7,7 @@ from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.core.errors import Invalid
@@ -147,6 +147,8 @@ _moments = st.integers(0, _QUARTERS_OF_45_YEARS).map(lambda number: _FIRST + num
 _LONGEST = {"hour": 20, "day": 500, "week": 2_000, "month": 8_000}
 
 
+# No deadline: a busy machine is not a failure.
+@settings(deadline=None)
 @given(
     start=_moments,
     share=st.floats(0.0001, 1),
