@@ -13,8 +13,8 @@ from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
-from api.core.http import IdConverter, SlugConverter
 from api.core.limits import RateLimiter
+from api.core.paths import IdConverter, SlugConverter
 from api.core.problems import register_problems
 from api.core.registry import register_service
 from api.core.requests import register_request_hooks

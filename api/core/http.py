@@ -16,20 +16,16 @@ import flask_smorest
 import marshmallow as ma
 import orjson
 from flask import Response, current_app, g, request
-from werkzeug.routing import BaseConverter, PathConverter, ValidationError
 
+from api.core.answers import JSON, json_response
 from api.core.errors import BadRequest, DomainError, Forbidden, Invalid, Unauthenticated
 from api.core.idempotency import Answer, IdempotencyKeys
-from api.core.ids import MAX_ID
 from api.core.principal import Authenticator, Principal
 from api.core.registry import service
-from api.core.slugs import RESERVED
 
 View = TypeVar("View", bound=Callable[..., Any])
 
-JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
-PROBLEM = "application/problem+json"
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 # The headers of an answer that are kept for its repetition.
@@ -193,13 +189,6 @@ def principal() -> Principal:
     return cast(Principal, g.principal)
 
 
-def json_response(
-    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Response:
-    """`content` as JSON; datetimes in UTC with a `Z`."""
-    return Response(to_json(content), status, headers, content_type=JSON)
-
-
 def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:
     """A page of a list, with a `Link` header to the next (RFC 8288)."""
     headers = {}
@@ -207,11 +196,6 @@ def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:
         query = url_encode(request.args.to_dict() | {"cursor": next_cursor})
         headers["Link"] = f'<{request.path}?{query}>; rel="next"'
     return json_response({"data": rows, "next_cursor": next_cursor}, 200, headers)
-
-
-def to_json(content: Any) -> bytes:
-    """`content` as JSON bytes; datetimes in UTC with a `Z`."""
-    return orjson.dumps(content, option=orjson.OPT_UTC_Z)
 
 
 def read_json(media_types: tuple[str, ...] = (JSON,)) -> Any:
@@ -319,24 +303,6 @@ def _refuse_nul(document: Any) -> None:
             waiting += [(f"{pointer}/{name}", inner) for name, inner in value.items()]
         elif isinstance(value, list):
             waiting += [(f"{pointer}/{index}", inner) for index, inner in enumerate(value)]
-
-
-class IdConverter(BaseConverter):
-    """An id in a path: decimal digits of a 63-bit number. Anything else is an unknown path."""
-
-    regex = "[0-9]{1,19}"
-
-    def to_python(self, value: str) -> int:
-        number = int(value)
-        if number > MAX_ID:
-            raise ValidationError
-        return number
-
-
-class SlugConverter(PathConverter):
-    """The rest of a path, unless its first segment is reserved: such a path is not a slug's."""
-
-    regex = rf"(?!(?i:{'|'.join(map(re.escape, sorted(RESERVED)))})(?:/|$))[^/].*?"
 
 
 def _apidoc(view: Callable[..., Any]) -> dict[str, Any]:

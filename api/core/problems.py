@@ -9,8 +9,8 @@ from typing import Any
 from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
+from api.core.answers import PROBLEM, to_json
 from api.core.errors import DomainError
-from api.core.http import PROBLEM, to_json
 
 log = logging.getLogger(__name__)
 

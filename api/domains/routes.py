@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import Response
 
-from api.core.http import Blueprint, json_response, page_response, principal
+from api.core.answers import json_response
+from api.core.http import Blueprint, page_response, principal
 from api.core.registry import service
 from api.domains.schemas import DOMAIN_IN, DOMAIN_PAGE, PAGE_QUERY, DomainOut, present_domain
 from api.domains.service import DomainService

@@ -6,8 +6,9 @@ from typing import Any
 
 from flask import Response
 
+from api.core.answers import json_response
 from api.core.errors import NotFound
-from api.core.http import MERGE_PATCH, Blueprint, json_response, page_response, principal
+from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.registry import service
 from api.identity.schemas import (
     KEY_IN,

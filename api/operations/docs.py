@@ -9,7 +9,7 @@ from flask import Blueprint, Response, abort, current_app, redirect, render_temp
 from flask import send_from_directory as send_file
 from werkzeug.wrappers import Response as AnyResponse
 
-from api.core.http import JSON, to_json
+from api.core.answers import JSON, to_json
 from api.operations.openapi import describe
 
 blueprint = Blueprint(

@@ -8,7 +8,8 @@ import flask_smorest
 from flask import Flask
 
 from api import __version__
-from api.core.http import JSON, PROBLEM, IdConverter
+from api.core.answers import JSON, PROBLEM
+from api.core.paths import IdConverter
 from api.core.principal import SCOPES
 from api.core.schemas import Id, Problem, StrictBoolean, StrictInteger, UtcTime
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from api.core.http import json_response
+from api.core.answers import json_response
 from api.core.registry import service
 from api.operations.health import HealthService
 

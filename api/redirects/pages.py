@@ -6,8 +6,8 @@ import secrets
 
 from flask import Response, render_template, request
 
+from api.core.answers import PROBLEM
 from api.core.errors import DomainError, TooManyRequests
-from api.core.http import PROBLEM
 from api.core.problems import response_of
 from api.redirects.service import LinkUnknown, PasswordRequired, PasswordWrong
 

@@ -7,9 +7,9 @@ import logging
 from flask import Blueprint, Response, request
 
 from api.clicks.recorder import ClickRecorder
+from api.core.answers import json_response
 from api.core.client import client_address
 from api.core.errors import DomainError
-from api.core.http import json_response
 from api.core.registry import service
 from api.core.slugs import normalise_slug
 from api.domains.service import DomainService

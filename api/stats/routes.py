@@ -6,7 +6,8 @@ from typing import Any
 
 from flask import Response
 
-from api.core.http import Blueprint, json_response, principal
+from api.core.answers import json_response
+from api.core.http import Blueprint, principal
 from api.core.registry import service
 from api.stats.schemas import STATS_QUERY, StatsOut, present_stats
 from api.stats.service import StatsQuery, StatsService
