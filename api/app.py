@@ -135,7 +135,7 @@ def _add_api(
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = management.identity.authenticate
 
-    api = make_api(app, settings.public_url)
+    api = make_api(app)
     for module in (links_routes, stats_routes, clicks_routes, domains_routes, identity_routes):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api

@@ -26,6 +26,14 @@ def client_address(
     return address
 
 
+def address_block(address: str) -> str:
+    """What one visitor has at their disposal: an IPv4 address, or a whole /64 of IPv6."""
+    parsed = _parsed(address)
+    if isinstance(parsed, IPv6Address):
+        return str(IPv6Network((parsed, 64), strict=False))
+    return address if parsed is None else str(parsed)
+
+
 def _is_trusted(address: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
     parsed = _parsed(address)
     return parsed is not None and any(parsed in network for network in trusted)

@@ -7,14 +7,15 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g
-from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from api.core.answers import PROBLEM, to_json
 from api.core.errors import DomainError
 
 log = logging.getLogger(__name__)
 
-_TITLES = {404: "Not found", 413: "The request body is too large"}
+# Those that differ from one Python version to the next, or from our own errors of the same type.
+_TITLES = {404: "Not found", 413: "Content too large"}
 
 
 def problem_response(
@@ -71,11 +72,7 @@ def _from_http(error: HTTPException) -> Response:
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    if isinstance(error, RequestEntityTooLarge):
-        # What is left of the body would be read as the next request.
-        headers["Connection"] = "close"
-    code = title.lower().replace(" ", "-").replace("'", "")
-    return problem_response(status, code, title, headers=headers)
+    return problem_response(status, title.lower().replace(" ", "-"), title, headers=headers)
 
 
 def _from_unexpected(error: Exception) -> Response:

@@ -37,6 +37,8 @@ def _finish(response: Response) -> Response:
         return response
     response.headers["X-Request-ID"] = request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
+    # A proxy may keep what says nothing, and an answer to `X-Api-Key` is one caller's own.
+    response.headers.setdefault("Cache-Control", "private, no-cache")
     # A redirect is too frequent for a line each; its click is its record.
     level = logging.DEBUG if request.endpoint == "redirects.follow" else logging.INFO
     if _levels.isEnabledFor(level):

@@ -73,6 +73,6 @@ def with_query(target: str, query: str) -> str:
             own.delete(name)
         kept = str(own)
     else:
-        kept = url.search.lstrip("?")
+        kept = url.search.removeprefix("?")
     url.search = f"{kept}&{query}" if kept else query
     return str(url.href)

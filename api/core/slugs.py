@@ -35,6 +35,11 @@ def normalise_slug(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def may_be_slug(text: str) -> bool:
+    """Whether a query can find `text` at all; not whether anybody may choose it."""
+    return 0 < len(text) <= MAX_LENGTH and text.isprintable()
+
+
 def is_reserved(slug: str) -> bool:
     """Whether the first segment belongs to the service."""
     return slug.split("/", 1)[0].casefold() in RESERVED

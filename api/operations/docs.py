@@ -26,7 +26,7 @@ _CSP = (
 
 
 @blueprint.get("/api/v1/openapi.json")
-def openapi() -> Response:
+def openapi() -> AnyResponse:
     """The OpenAPI 3.1 description"""
     response = Response(_description(), content_type=JSON)
     response.add_etag()

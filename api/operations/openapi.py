@@ -18,8 +18,9 @@ Signpost turns URLs into short links on your own domains, redirects their visito
 click exactly once and answers questions about them.
 
 Send an API key as `Authorization: Bearer sp_live_…`. Bodies are JSON in UTF-8, times are \
-RFC 3339 in UTC, ids are strings. Errors are problem details (RFC 9457); their `type` names the problem, their `instance` the request. Lists are read page by page with the \
-`next_cursor` of the page before.
+RFC 3339 in UTC, ids are strings. Errors are problem details (RFC 9457); their `type` names the \
+problem, their `instance` the request. Lists are read page by page with the `next_cursor` of the \
+page before.
 """
 
 _PROBLEMS = {
@@ -51,7 +52,7 @@ class ProblemApi(flask_smorest.Api):  # type: ignore[misc]
         """The description is served by `api.operations.docs`."""
 
 
-def make_api(app: Flask, public_url: str) -> ProblemApi:
+def make_api(app: Flask) -> ProblemApi:
     """The description of `app`, to which blueprints add their routes."""
     app.config.update(
         API_TITLE="Signpost",
@@ -59,7 +60,8 @@ def make_api(app: Flask, public_url: str) -> ProblemApi:
         OPENAPI_VERSION="3.1.0",
         API_SPEC_OPTIONS={
             "info": {"description": _DESCRIPTION, "license": {"name": "MIT", "identifier": "MIT"}},
-            "servers": [{"url": public_url}],
+            # The host that serves this: the pages are read under every address of the service.
+            "servers": [{"url": "/"}],
         },
     )
     api = ProblemApi()

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 EVICTION_PREFIX = "link:"
+_STRIPES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,10 @@ class TargetCache:
         self._entries: OrderedDict[str, Entry] = OrderedDict()
         self._lock = threading.Lock()
         self._synced = False
-        # Counts what may have made a load, begun before it, out of date.
-        self.generation = 0
+        # Count what may have made a load, begun before it, out of date: for all keys, and for
+        # those of a stripe, so that a busy writer does not keep other links from being cached.
+        self._epoch = 0
+        self._evicted = [0] * _STRIPES
 
     def get(self, key: str) -> Entry | None:
         """The entry of `domain/slug`, fresh or not."""
@@ -66,25 +69,38 @@ class TargetCache:
                 self._entries.move_to_end(key)
             return entry
 
+    def generation(self, key: str) -> int:
+        """A number that grows when what was read before may be out of date."""
+        return self._epoch + self._evicted[hash(key) % _STRIPES]
+
     def put(self, key: str, target: Target, generation: int) -> None:
         """Keep a target that was read from the database since `generation`."""
         now = time.monotonic()
         with self._lock:
-            if generation != self.generation:
-                return  # something was evicted meanwhile, maybe this; the next visit reads again
+            if generation != self.generation(key):
+                return  # it may have been evicted meanwhile; the next visit reads again
             life = self._synced_seconds if self._synced else self._unsynced_seconds
             self._entries[key] = Entry(target, now + life, now + life + self._stale_seconds)
             self._entries.move_to_end(key)
             if len(self._entries) > self._max_entries:
                 self._entries.popitem(last=False)
 
+    def retain(self, key: str, entry: Entry, seconds: float) -> None:
+        """Let a stale entry count as fresh for a moment: nobody can tell better at present."""
+        fresh_until = min(time.monotonic() + seconds, entry.usable_until)
+        with self._lock:
+            if self._entries.get(key) is entry:
+                self._entries[key] = entry._replace(fresh_until=fresh_until)
+
     def evict(self, keys: Sequence[str]) -> None:
         """Make entries stale: their links were changed."""
         with self._lock:
-            self.generation += 1
             for key in keys:
+                if not key.startswith(EVICTION_PREFIX):
+                    continue
                 name = key.removeprefix(EVICTION_PREFIX)
-                if key.startswith(EVICTION_PREFIX) and name in self._entries:
+                self._evicted[hash(name) % _STRIPES] += 1
+                if name in self._entries:
                     # Kept, not dropped: better an old target than none when the database is away.
                     self._entries[name] = self._entries[name]._replace(fresh_until=0.0)
 
@@ -94,7 +110,7 @@ class TargetCache:
             if synced == self._synced:
                 return
             self._synced = synced
-            self.generation += 1
+            self._epoch += 1
             limit = time.monotonic() + self._unsynced_seconds
             for key, entry in self._entries.items():
                 fresh = 0.0 if synced else min(entry.fresh_until, limit)

@@ -49,8 +49,11 @@ def home() -> Response:
     """Say what lives here"""
     docs = "/docs" if "api" in service(Settings).signpost_services else None
     if wants_html():
-        return page("redirects/home.html", "Signpost", docs=docs)
-    return json_response({"name": "Signpost"} | ({"documentation": docs} if docs else {}))
+        response = page("redirects/home.html", "Signpost", docs=docs)
+    else:
+        response = json_response({"name": "Signpost"} | ({"documentation": docs} if docs else {}))
+    response.headers["Vary"] = "Accept"
+    return response
 
 
 @blueprint.get("/robots.txt")

@@ -8,16 +8,21 @@ from datetime import UTC, datetime
 
 from limits import RateLimitItemPerMinute
 
+from api.core.client import address_block
 from api.core.database.routing import Database
 from api.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
 from api.core.ids import slot_of
 from api.core.limits import RateLimiter
 from api.core.passwords import password_matches
 from api.core.safe_url import with_query
+from api.core.slugs import may_be_slug
 from api.redirects import store
 from api.redirects.cache import Target, TargetCache
 
 log = logging.getLogger(__name__)
+
+# How soon a database that did not answer is asked again for the same link.
+_RETRY_SECONDS = 1.0
 
 
 class LinkUnknown(NotFound):
@@ -71,7 +76,7 @@ class RedirectService:
             LinkUnknown, LinkGone: it cannot be followed.
             Unavailable: nothing that knows the link answers.
         """
-        target = self._find(domain, slug)
+        target = self._find(domain, slug) if may_be_slug(slug) else None
         if target is None or (owner is not None and target.workspace_id != owner):
             raise LinkUnknown
         now = datetime.now(UTC)
@@ -95,7 +100,8 @@ class RedirectService:
             return
         if password is None:
             raise PasswordRequired
-        decision = self._limiter.hit(self._tries, "link-password", str(target.id), address)
+        who = address_block(address)
+        decision = self._limiter.hit(self._tries, "link-password", str(target.id), who)
         if not decision.allowed:
             log.warning("too many passwords tried on link %s", target.id)
             raise TooManyRequests("Too many passwords were tried.", decision.retry_after_seconds)
@@ -119,18 +125,19 @@ class RedirectService:
     def _find(self, domain: str, slug: str) -> Target | None:
         key = f"{domain}/{slug}"
         entry = self._cache.get(key)
-        now = time.monotonic()
-        if entry is not None and now < entry.fresh_until:
+        if entry is not None and time.monotonic() < entry.fresh_until:
             return entry.target
-        generation = self._cache.generation
+        generation = self._cache.generation(key)
         slot = slot_of(domain, slug)
         try:
             with self._db.read(slot) as session:
                 target = store.get_target(session, slot, domain, slug)
         except Unavailable:
-            if entry is not None and now < entry.usable_until:
-                return entry.target
-            raise
+            if entry is None or time.monotonic() >= entry.usable_until:
+                raise
+            # Not every visitor should wait for a database that hangs.
+            self._cache.retain(key, entry, _RETRY_SECONDS)
+            return entry.target
         if target is not None:
             self._cache.put(key, target, generation)
         return target
