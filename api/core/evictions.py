@@ -74,15 +74,19 @@ class Evictions:
         while not self._stopped.is_set():
             try:
                 self._receive()
-            except (RedisError, OSError, ValueError) as error:
+            except (RedisError, OSError) as error:
                 log.debug("eviction listener: %s", error)
+            except Exception:
+                # A listener that ended here would leave entries for what they are not: fresh.
+                log.exception("the eviction listener failed, and begins again")
             self._synced(False)
             self._stopped.wait(_RETRY_SECONDS)
 
     def _receive(self) -> None:
         assert self._redis_url is not None  # noqa: S101 - start() looked
         client = _client(self._redis_url, self._timeout_seconds, read_seconds=_POLL_SECONDS * 2)
-        with client, client.pubsub(ignore_subscribe_messages=False) as subscription:
+        pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
+        with client, pubsub as subscription:
             subscription.subscribe(CHANNEL)
             heard = time.monotonic()
             while not self._stopped.is_set():
@@ -97,9 +101,18 @@ class Evictions:
                 if message["type"] == "subscribe":
                     self._synced(True)
                 elif message["type"] == "message":
-                    keys = orjson.loads(message["data"])
-                    for listener in self._listeners:
-                        listener(keys)
+                    self._evict(message["data"])
+
+    def _evict(self, data: bytes) -> None:
+        try:
+            keys = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            keys = None
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            log.warning("something else than keys was published on %s", CHANNEL)
+            return
+        for listener in self._listeners:
+            listener(keys)
 
     def _synced(self, synced: bool) -> None:
         for listener in self._on_sync:
