@@ -231,6 +231,24 @@ def test_a_wrong_setting_is_told_in_one_line(
     assert "DATABASE_URL" in process.stderr
 
 
+def test_a_database_that_is_away_is_told_in_one_line_and_loses_nothing(
+    folder: SpoolFolder, put: Put, environ: dict[str, str], tmp_path: Path
+) -> None:
+    put(a_segment([a_click(1)]))
+    away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "SIGNPOST_HOME": str(tmp_path)}
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "scripts/consume-clicks"), "--once"],
+        env=os.environ | environ | away | {"LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert process.returncode == 1
+    assert process.stderr.count("\n") == 1, process.stderr
+    assert len(folder.ready_segments()) == 1
+
+
 def _until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
     while not holds():
