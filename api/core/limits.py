@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 from limits import RateLimitItem
 from limits.storage import MemoryStorage, storage_from_string
@@ -30,7 +31,6 @@ class RateLimiter:
     """Sliding window counters."""
 
     def __init__(self, redis_url: str | None, timeout_seconds: float) -> None:
-        self._local = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared = None
         if redis_url:
             # The strategy is in the prefix: its keys are of another type than other strategies'.
@@ -40,7 +40,7 @@ class RateLimiter:
                 socket_timeout=timeout_seconds,
                 socket_connect_timeout=timeout_seconds,
             )
-            self._shared = SlidingWindowCounterRateLimiter(storage)  # type: ignore[arg-type]
+            self._shared = SlidingWindowCounterRateLimiter(storage)
 
     def check(self, limit: RateLimitItem, *who: str) -> Decision:
         """Whether `who` may try once more; counts nothing."""
@@ -57,6 +57,11 @@ class RateLimiter:
             except RedisError as error:
                 log.warning("limits are counted per process, Redis is away: %s", error)
         return _decide(self._local, limit, who, count=count)
+
+    @cached_property
+    def _local(self) -> SlidingWindowCounterRateLimiter:
+        # Made at first use: it starts a thread, which a fork would leave behind.
+        return SlidingWindowCounterRateLimiter(MemoryStorage())
 
 
 def _decide(
