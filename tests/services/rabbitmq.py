@@ -112,7 +112,7 @@ class PrivateRabbitMQ:
                 "RABBITMQ_NODE_PORT": str(self._port),
                 "RABBITMQ_DIST_PORT": str(self._distribution_port),
                 "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-                "RUNNING_UNDER_SYSTEMD": "true",  # its script becomes the node, and does not wait for it
+                "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node itself
                 "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
                 "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
                 "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),

@@ -1,0 +1,94 @@
+"""How gunicorn serves: its settings, and what happens around a fork."""
+
+# With preload_app the application is imported before gunicorn would patch, silently: so first.
+from gevent import monkey
+
+monkey.patch_all()
+
+from api.core.database import gevent_wait  # noqa: E402
+
+gevent_wait.install()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
+
+from gunicorn.glogging import Logger  # noqa: E402
+
+from config.logging import configure_logging  # noqa: E402
+from config.settings import Settings, SettingsError  # noqa: E402
+
+_LONGEST_SOCKET_PATH = 100
+
+try:
+    _settings = Settings.load()
+except SettingsError as error:
+    sys.exit(f"gunicorn: {error}")
+configure_logging(_settings)
+
+
+class StructuredLogger(Logger):  # type: ignore[misc]
+    """gunicorn's messages, written as all our logs are."""
+
+    def setup(self, cfg: Any) -> None:
+        """Leave the writing to the root logger's handler."""
+        super().setup(cfg)
+        for log in (self.error_log, self.access_log):
+            log.handlers.clear()
+            log.propagate = True
+
+
+chdir = str(Path(__file__).resolve().parents[1])
+wsgi_app = "wsgi:app"
+preload_app = True
+bind = [
+    f"[{_settings.host}]:{_settings.port}"
+    if ":" in _settings.host
+    else f"{_settings.host}:{_settings.port}"
+]
+
+worker_class = "api.core.worker.Worker"
+workers = _settings.web_concurrency
+worker_connections = _settings.gunicorn_worker_connections
+# The heartbeat file in memory: on a slow disk, writing it can block a worker.
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+timeout = _settings.gunicorn_timeout_seconds
+graceful_timeout = _settings.gunicorn_graceful_timeout_seconds
+keepalive = _settings.gunicorn_keepalive_seconds
+max_requests = _settings.gunicorn_max_requests
+max_requests_jitter = _settings.gunicorn_max_requests // 10
+
+# Parse in C where gunicorn-h1c is installed.
+http_parser = "auto"
+limit_request_line = 8190  # the most that gunicorn allows: tracking queries are long
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+# gunicorn's defaults trust every process on this host, and let a proxy's client set the path.
+forwarded_allow_ips = ",".join(str(network) for network in _settings.trusted_proxies)
+forwarder_headers = ""
+
+logger_class = StructuredLogger
+loglevel = _settings.log_level.lower()
+accesslog = "-" if _settings.gunicorn_access_log else None
+
+control_socket = str(_settings.signpost_home / "gunicorn.ctl")
+control_socket_disable = len(os.fsencode(control_socket)) > _LONGEST_SOCKET_PATH
+_settings.signpost_home.mkdir(parents=True, exist_ok=True)
+
+
+def post_fork(server: Any, _worker: Any) -> None:
+    """Forget the parent's connections: two processes on one connection read each other's rows."""
+    server.app.wsgi().extensions["signpost"].dispose_after_fork()
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin what runs beside the requests, now that the event loop is this process's own."""
+    worker.wsgi.extensions["signpost"].start_worker()
+
+
+def worker_exit(_server: Any, worker: Any) -> None:
+    """Seal the spool. gunicorn may call this in the master, too, for a worker that was lost."""
+    if worker.pid == os.getpid() and worker.booted:
+        worker.wsgi.extensions["signpost"].stop_worker()
