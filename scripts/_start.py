@@ -68,8 +68,10 @@ class Start:
             self._claim()
             self._start_databases()
             key = self._prepare()
-            self._supervisor.start(self._clicks, self._web)
+            self._supervisor.start(self._web)
             self._supervisor.wait_ready(self._web, _WEB_SECONDS)
+            # Only now, not to slow the web server's start; stopped after it, to count all it wrote.
+            self._supervisor.start(self._clicks, stop_after=self._web)
             self._welcome(key)
             self._supervisor.run()
         except StopRequested:

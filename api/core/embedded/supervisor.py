@@ -111,12 +111,13 @@ class Supervisor:
         self._report = report
         self._watches: list[_Watch] = []
 
-    def start(self, *services: Service) -> None:
-        """Start these, at once; they are stopped in the reverse order of all starts."""
-        for service in services:
-            # Before its start: a failure half-way through must be undone, too.
-            self._watches.append(_Watch(service))
-            service.start()
+    def start(self, service: Service, stop_after: Service | None = None) -> None:
+        """Start a service. Stopping goes in the reverse order of starts, or as `stop_after` says."""
+        watched = [watch.service for watch in self._watches]
+        place = len(watched) if stop_after is None else watched.index(stop_after)
+        # Noted before its start: a failure half-way through must be undone, too.
+        self._watches.insert(place, _Watch(service))
+        service.start()
 
     def wait_ready(self, service: Service, seconds: float) -> None:
         """Wait until `service` does its work.
