@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import sys
@@ -42,6 +43,8 @@ def run(command: click.Command) -> None:
     """Run a script's command; what can be expected to go wrong is one line and status 1."""
     import click  # noqa: PLC0415 - not there before the dependencies are found
 
+    # What is logged on the way to an error would only repeat it; services configure their own logs.
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         command.main(prog_name=NAME, standalone_mode=True)
     except BrokenPipeError:
@@ -66,6 +69,8 @@ def explain(error: Exception) -> str | None:
     from api.core.errors import DomainError  # noqa: PLC0415
     from config.settings import SettingsError  # noqa: PLC0415
 
+    if isinstance(error, DomainError) and isinstance(error.__cause__, sqlalchemy.exc.DBAPIError):
+        error = error.__cause__
     if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig
     if isinstance(error, psycopg2.errors.UndefinedTable):
@@ -84,7 +89,7 @@ def explain(error: Exception) -> str | None:
 def first_line(error: Exception) -> str:
     """The beginning of a message, with the password of a URL left out."""
     text = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return re.sub(r"(//[^:/@\s]*):[^@\s]*@", r"\1:***@", text)
+    return re.sub(r"(//[^:/@]*):.*@", r"\1:***@", text)
 
 
 sys.path.insert(0, str(ROOT))

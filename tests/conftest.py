@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -40,16 +41,22 @@ def _run_on_server(statement: str) -> None:
         connection.close()
 
 
-@pytest.fixture(scope="session")
-def database_url() -> Iterator[str]:
-    """A migrated database that only this worker uses."""
+@contextmanager
+def new_database() -> Iterator[str]:
+    """The URL of an empty database that is there for a while."""
     name = f"signpost_test_{uuid.uuid4().hex[:12]}"
     _run_on_server(f'CREATE DATABASE "{name}"')
     url = make_url(_server_url()).set(drivername="postgresql", database=name)
-    text = url.render_as_string(hide_password=False)
-    migrate(Settings.load({"DATABASE_URL": text}), report=lambda line: None)
-    yield text
+    yield url.render_as_string(hide_password=False)
     _run_on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+def database_url() -> Iterator[str]:
+    """A migrated database that only this worker uses."""
+    with new_database() as url:
+        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+        yield url
 
 
 @pytest.fixture(scope="session")
