@@ -40,6 +40,14 @@ class Invalid(DomainError):
         """One wrong field of the body, named by its JSON pointer."""
         return cls([{"pointer": pointer, "detail": detail}])
 
+    def below(self, place: str) -> Invalid:
+        """The same, of a part of the body: `place` is the pointer to that part."""
+        pointed = [
+            error | {"pointer": place + error["pointer"]} if "pointer" in error else error
+            for error in self.extra["errors"]
+        ]
+        return Invalid(pointed)
+
     @classmethod
     def parameter(cls, name: str, detail: str) -> Invalid:
         """One wrong parameter of the query."""

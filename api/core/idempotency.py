@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     DateTime,
     Index,
     LargeBinary,
@@ -172,7 +173,7 @@ class IdempotencyKeys:
         return Answer(record.status, record.headers, record.body)
 
 
-def _is(slot: int, workspace: int, key: str) -> tuple[object, ...]:
+def _is(slot: int, workspace: int, key: str) -> tuple[ColumnElement[bool], ...]:
     return (
         IdempotencyRecord.slot == slot,
         IdempotencyRecord.workspace_id == workspace,

@@ -13,6 +13,7 @@ MAX_URL_LENGTH = 8192
 # These run code or show content in the name of the page that leads to them.
 _NEVER = frozenset({"javascript", "data", "vbscript", "blob", "file", "about", "view-source"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_WEB_PORTS = frozenset(_DEFAULT_PORTS.values())
 
 
 class TargetRules:
@@ -50,11 +51,25 @@ class TargetRules:
         return href
 
     def _leads_back(self, url: ada_url.URL, scheme: str) -> bool:
-        host = url.hostname.strip("[]").rstrip(".").lower()
+        host = _plain_host(url)
         if host == self._own_host:
+            # Another service may live at another port. Plain HTTP and HTTPS are one place: either
+            # is redirected to the other.
             port = int(url.port) if url.port else _DEFAULT_PORTS[scheme]
-            return port == self._own_port
+            return port == self._own_port or {port, self._own_port} <= _WEB_PORTS
         return self._is_short_domain(host)
+
+
+def host_of(text: str) -> str | None:
+    """The host of an address, as domains are spelled; None where it has none."""
+    try:
+        return _plain_host(ada_url.URL(text)) or None
+    except ValueError:
+        return None
+
+
+def _plain_host(url: ada_url.URL) -> str:
+    return str(url.hostname).strip("[]").rstrip(".").lower()
 
 
 def with_query(target: str, query: str) -> str:

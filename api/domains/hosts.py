@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import re
+
 import ada_url
 
 MAX_LENGTH = 253
+
+
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+
+
+def is_host_name(host: str) -> bool:
+    """Whether a normalised host can be looked up in the DNS: not every host of a URL can, nor can
+    an address of IPv6."""
+    return _NAME.fullmatch(host) is not None
 
 
 def normalise_host(text: str) -> str | None:

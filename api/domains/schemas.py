@@ -6,8 +6,8 @@ from typing import Any
 
 import marshmallow as ma
 from marshmallow import validate
-from sqlalchemy import Row
 
+from api.core.database.tables import AnyRow
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, UtcTime, page_of
 
 
@@ -30,6 +30,6 @@ DOMAIN_PAGE = page_of(DomainOut)
 PAGE_QUERY = PageQuery()
 
 
-def present_domain(row: Row[Any]) -> dict[str, Any]:
+def present_domain(row: AnyRow) -> dict[str, Any]:
     """A domain as `DomainOut`."""
     return row._asdict() | {"id": str(row.id)}

@@ -5,22 +5,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Any
-
-from sqlalchemy import Row
+from collections.abc import Iterable, Sequence
 
 from api.core.database.routing import Database
+from api.core.database.tables import AnyRow
 from api.core.errors import Conflict, Invalid, NotFound, Unavailable
 from api.core.evictions import Evictions
 from api.core.ids import new_id
 from api.core.pagination import Cursors
 from api.domains import store
-from api.domains.hosts import normalise_host
+from api.domains.hosts import is_host_name, normalise_host
 
 _DIRECTORY_SLOT = 0
 # How long another process may go on with what it knows of a host while Redis is away.
 _LIFE_SECONDS = 5.0
+# How soon a directory that did not answer is asked again for the same host.
+_RETRY_SECONDS = 1.0
 _MAX_HOSTS = 10_000
 EVICTION_PREFIX = "domain:"
 
@@ -58,11 +58,32 @@ class DomainService:
             with self._db.read_directory() as session:
                 owner = store.get_owner(session, host)
         except Unavailable:
-            if known.found:
-                return known.owner
-            raise
+            if not known.found:
+                raise
+            # Not every visitor should wait for a database that hangs.
+            self._owners.put(host, known.owner, _RETRY_SECONDS)
+            return known.owner
         self._owners.put(host, owner)
         return owner
+
+    def look_up(self, hosts: Iterable[str]) -> None:
+        """Learn the owners of many hosts with one query.
+
+        Raises:
+            Unavailable: the directory is away.
+        """
+        names = {normalise_host(host) for host in hosts} - {None, self.default_domain}
+        unknown = sorted(name for name in names if name and not self._owners.get(name).fresh)
+        if not unknown:
+            return
+        with self._db.read_directory() as session:
+            owners = store.find_owners(session, unknown)
+        for host in unknown:
+            self._owners.put(host, owners.get(host))
+
+    def spelling_of(self, host: str) -> str:
+        """`host` as domains are spelled; what is no host name at all stays as it is."""
+        return normalise_host(host) or host
 
     def is_short_domain(self, host: str) -> bool:
         """Whether `host` serves short links of any workspace."""
@@ -89,11 +110,18 @@ class DomainService:
         host = normalise_host(text)
         if host == self.default_domain:
             return host
-        if host is None or self.owner_of(host) != workspace:
+        if host is None or not self._owns(workspace, host):
             raise Invalid.field("/domain", "Not a domain of this workspace.")
         return host
 
-    def claim(self, workspace: int, host: str) -> Row[Any]:
+    def _owns(self, workspace: int, host: str) -> bool:
+        if self.owner_of(host) == workspace:
+            return True
+        # It may have been claimed a moment ago, through another process.
+        self._owners.evict([EVICTION_PREFIX + host])
+        return self.owner_of(host) == workspace
+
+    def claim(self, workspace: int, host: str) -> AnyRow:
         """Make `host` a domain of the workspace.
 
         Raises:
@@ -101,7 +129,7 @@ class DomainService:
             DomainTaken: a workspace has it.
         """
         name = normalise_host(host)
-        if name is None:
+        if name is None or not is_host_name(name):
             raise Invalid.field("/host", "Not a host name.")
         if name == self.default_domain:
             raise Invalid.field("/host", "The default domain is everybody's.")
@@ -114,7 +142,7 @@ class DomainService:
 
     def list_domains(
         self, workspace: int, *, limit: int, cursor: str | None
-    ) -> tuple[Sequence[Row[Any]], str | None]:
+    ) -> tuple[Sequence[AnyRow], str | None]:
         """A page of domains, newest first, and the cursor of the next."""
         question = ("domains", workspace)
         before = self._cursors.read(cursor, question)[0] if cursor else None
@@ -124,7 +152,7 @@ class DomainService:
         more = len(rows) > limit
         return page, self._cursors.write(question, [page[-1].id]) if more else None
 
-    def get_domain(self, workspace: int, identifier: int) -> Row[Any]:
+    def get_domain(self, workspace: int, identifier: int) -> AnyRow:
         """One domain.
 
         Raises:
@@ -173,9 +201,9 @@ class _OwnerCache:
             self._entries.move_to_end(host)
         return _Known(entry[0], found=True, fresh=time.monotonic() < entry[1])
 
-    def put(self, host: str, owner: int | None) -> None:
+    def put(self, host: str, owner: int | None, seconds: float = _LIFE_SECONDS) -> None:
         with self._lock:
-            self._entries[host] = (owner, time.monotonic() + _LIFE_SECONDS)
+            self._entries[host] = (owner, time.monotonic() + seconds)
             self._entries.move_to_end(host)
             if len(self._entries) > _MAX_HOSTS:
                 self._entries.popitem(last=False)

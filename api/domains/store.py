@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import delete, select
 from sqlalchemy.dialects.postgresql import insert
 
 from api.core.database.routing import ReadSession, WriteSession
+from api.core.database.tables import AnyRow
 from api.domains.models import Domain
 
 _COLUMNS = (Domain.id, Domain.host, Domain.created_at)
@@ -20,7 +20,13 @@ def get_owner(session: ReadSession, host: str) -> int | None:
     return session.execute(statement).scalar_one_or_none()
 
 
-def get_domain(session: ReadSession, workspace: int, identifier: int) -> Row[Any] | None:
+def find_owners(session: ReadSession, hosts: Sequence[str]) -> dict[str, int]:
+    """The workspaces that have claimed `hosts`, whoever asks."""
+    statement = select(Domain.host, Domain.workspace_id).where(Domain.host.in_(hosts))
+    return {row.host: row.workspace_id for row in session.execute(statement)}
+
+
+def get_domain(session: ReadSession, workspace: int, identifier: int) -> AnyRow | None:
     """One domain of a workspace."""
     return session.execute(
         select(*_COLUMNS).where(Domain.workspace_id == workspace, Domain.id == identifier)
@@ -29,7 +35,7 @@ def get_domain(session: ReadSession, workspace: int, identifier: int) -> Row[Any
 
 def find_domains(
     session: ReadSession, workspace: int, before_id: int | None, limit: int
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """Domains of a workspace, newest first."""
     statement = select(*_COLUMNS).where(Domain.workspace_id == workspace)
     if before_id is not None:
@@ -39,7 +45,7 @@ def find_domains(
 
 def insert_domain(
     session: WriteSession, workspace: int, identifier: int, host: str
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """Claim `host`; None where somebody has it."""
     statement = (
         insert(Domain)

@@ -6,13 +6,13 @@ from typing import Any
 
 import marshmallow as ma
 from marshmallow import validate
-from sqlalchemy import Row
 
+from api.core.database.tables import AnyRow
 from api.core.principal import SCOPES
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, StrictBoolean, UtcTime, page_of
 
 _name = validate.And(
-    validate.Length(1, 200), validate.Regexp(r"\S", error="Must not be only white space.")
+    validate.Length(1, 200), validate.Regexp(r"\s*\S", error="Must not be only white space.")
 )
 
 
@@ -82,11 +82,11 @@ WORKSPACE_PAGE = page_of(WorkspaceOut)
 WORKSPACE_PATCH = WorkspacePatch()
 
 
-def present_workspace(row: Row[Any]) -> dict[str, Any]:
+def present_workspace(row: AnyRow) -> dict[str, Any]:
     """A workspace as `WorkspaceOut`."""
     return row._asdict() | {"id": str(row.id)}
 
 
-def present_key(row: Row[Any]) -> dict[str, Any]:
+def present_key(row: AnyRow) -> dict[str, Any]:
     """A key as `ApiKeyOut`."""
     return row._asdict() | {"id": str(row.id)}

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
-
 from api.core.database.routing import Database
-from api.core.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from api.core.database.tables import AnyRow
+from api.core.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from api.core.ids import new_id
 from api.core.pagination import Cursors
 from api.core.principal import SCOPES, Principal
 from api.identity import store
 from api.identity.keys import digest_of, looks_like_key, make_key
+
+log = logging.getLogger(__name__)
 
 # `last_used_at` is told to the minute, so that a busy key costs one write a minute.
 _USED_RESOLUTION = timedelta(minutes=1)
@@ -46,11 +48,18 @@ class IdentityService:
         if key.expires_at is not None and key.expires_at <= now:
             raise refused
         if key.last_used_at is None or key.last_used_at < now - _USED_RESOLUTION:
-            with self._db.write_directory() as session:
-                store.update_key_used(session, key.id, now - _USED_RESOLUTION)
+            self._note_use(key.id, now)
         return Principal(key.workspace_id, key.id, frozenset(key.scopes))
 
-    def create_workspace(self, name: str) -> Row[Any]:
+    def _note_use(self, key_id: int, now: datetime) -> None:
+        try:
+            with self._db.write_directory() as session:
+                store.update_key_used(session, key_id, now - _USED_RESOLUTION)
+        except Unavailable:
+            # Who can be known may read on while nothing can be written.
+            log.warning("the use of key %s was not noted", key_id)
+
+    def create_workspace(self, name: str) -> AnyRow:
         """A new, empty workspace."""
         with self._db.write_directory() as session:
             return store.insert_workspace(session, new_id(_DIRECTORY_SLOT), name)
@@ -60,7 +69,7 @@ class IdentityService:
         with self._db.read_directory() as session:
             return store.count_workspaces(session) > 0
 
-    def oldest_workspace(self) -> Row[Any]:
+    def oldest_workspace(self) -> AnyRow:
         """The workspace that was made first.
 
         Raises:
@@ -72,7 +81,7 @@ class IdentityService:
             raise NotFound("There is no workspace: run scripts/bootstrap.")
         return row
 
-    def get_workspace(self, workspace: int) -> Row[Any]:
+    def get_workspace(self, workspace: int) -> AnyRow:
         """A workspace that exists.
 
         Raises:
@@ -84,7 +93,7 @@ class IdentityService:
             raise NotFound("There is no such workspace.")
         return row
 
-    def update_workspace(self, workspace: int, changes: dict[str, Any]) -> Row[Any]:
+    def update_workspace(self, workspace: int, changes: dict[str, Any]) -> AnyRow:
         """Change name or settings of a workspace."""
         if not changes:
             return self.get_workspace(workspace)
@@ -99,7 +108,7 @@ class IdentityService:
         scopes: Sequence[str] = tuple(SCOPES),
         expires_at: datetime | None = None,
         granted_by: Principal | None = None,
-    ) -> tuple[Row[Any], str]:
+    ) -> tuple[AnyRow, str]:
         """A new key, and its text, which can never be shown again.
 
         Raises:
@@ -128,7 +137,7 @@ class IdentityService:
 
     def list_keys(
         self, workspace: int, *, limit: int, cursor: str | None
-    ) -> tuple[Sequence[Row[Any]], str | None]:
+    ) -> tuple[Sequence[AnyRow], str | None]:
         """A page of keys, newest first, and the cursor of the next."""
         question = ("api-keys", workspace)
         before = self._cursors.read(cursor, question)[0] if cursor else None
@@ -138,7 +147,7 @@ class IdentityService:
         more = len(rows) > limit
         return page, self._cursors.write(question, [page[-1].id]) if more else None
 
-    def get_key(self, workspace: int, identifier: int) -> Row[Any]:
+    def get_key(self, workspace: int, identifier: int) -> AnyRow:
         """One key.
 
         Raises:

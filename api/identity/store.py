@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, func, insert, or_, select, update
+from sqlalchemy import func, insert, or_, select, update
 
 from api.core.database.routing import ReadSession, WriteSession
+from api.core.database.tables import AnyRow
 from api.identity.models import ApiKey, Workspace
 
 _KEY = (
@@ -30,23 +31,23 @@ _WORKSPACE = (
 )
 
 
-def insert_workspace(session: WriteSession, identifier: int, name: str) -> Row[Any]:
+def insert_workspace(session: WriteSession, identifier: int, name: str) -> AnyRow:
     """Make a workspace."""
     statement = insert(Workspace).values(id=identifier, name=name).returning(*_WORKSPACE)
     return session.execute(statement).one()
 
 
-def get_workspace(session: ReadSession, workspace: int) -> Row[Any] | None:
+def get_workspace(session: ReadSession, workspace: int) -> AnyRow | None:
     """A workspace by its id."""
     return session.execute(select(*_WORKSPACE).where(Workspace.id == workspace)).one_or_none()
 
 
-def get_oldest_workspace(session: ReadSession) -> Row[Any] | None:
+def get_oldest_workspace(session: ReadSession) -> AnyRow | None:
     """The workspace with the smallest id."""
     return session.execute(select(*_WORKSPACE).order_by(Workspace.id).limit(1)).one_or_none()
 
 
-def update_workspace(session: WriteSession, workspace: int, changes: dict[str, Any]) -> Row[Any]:
+def update_workspace(session: WriteSession, workspace: int, changes: dict[str, Any]) -> AnyRow:
     """Change a workspace that exists."""
     statement = (
         update(Workspace)
@@ -62,7 +63,7 @@ def count_workspaces(session: ReadSession) -> int:
     return session.execute(select(func.count()).select_from(Workspace)).scalar_one()
 
 
-def get_key_by_digest(session: ReadSession, digest: bytes) -> Row[Any] | None:
+def get_key_by_digest(session: ReadSession, digest: bytes) -> AnyRow | None:
     """The key with this SHA-256, whatever its state."""
     return session.execute(
         select(ApiKey.workspace_id, *_KEY).where(ApiKey.key_hash == digest)
@@ -71,7 +72,7 @@ def get_key_by_digest(session: ReadSession, digest: bytes) -> Row[Any] | None:
 
 def find_keys(
     session: ReadSession, workspace: int, before_id: int | None, limit: int
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """Keys of a workspace, newest first, revoked ones included."""
     statement = select(*_KEY).where(ApiKey.workspace_id == workspace)
     if before_id is not None:
@@ -79,7 +80,7 @@ def find_keys(
     return session.execute(statement.order_by(ApiKey.id.desc()).limit(limit)).all()
 
 
-def get_key(session: ReadSession, workspace: int, identifier: int) -> Row[Any] | None:
+def get_key(session: ReadSession, workspace: int, identifier: int) -> AnyRow | None:
     """One key of a workspace."""
     return session.execute(
         select(*_KEY).where(ApiKey.workspace_id == workspace, ApiKey.id == identifier)
@@ -96,7 +97,7 @@ def insert_key(
     digest: bytes,
     scopes: Sequence[str],
     expires_at: datetime | None,
-) -> Row[Any]:
+) -> AnyRow:
     """Keep a new key's digest."""
     statement = (
         insert(ApiKey)

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row
-
+from api.core.database.tables import AnyRow
 from api.core.errors import DomainError
 from api.links.drafts import LinkDraft
 from api.links.service import LinkService
@@ -36,16 +35,23 @@ class Delete:
 
 
 @dataclass(frozen=True, slots=True)
+class Unreadable:
+    """What stands in the place of an operation, but is none."""
+
+    error: DomainError
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """What came of one operation: an HTTP status, and the link or the error."""
 
     status: int
-    link: Row[Any] | None = None
+    link: AnyRow | None = None
     error: DomainError | None = None
+    unread: bool = False
 
 
-# What cannot even be read is in its place as the error that says why.
-Operation = Create | Update | Delete | DomainError
+Operation = Create | Update | Delete | Unreadable
 
 
 def perform(links: LinkService, workspace: int, operations: Sequence[Operation]) -> list[Result]:
@@ -79,7 +85,7 @@ def _creations_from(operations: Sequence[Operation], start: int) -> list[Create]
 
 
 def _perform_one(links: LinkService, workspace: int, operation: Operation) -> Result:
-    always: Callable[[Row[Any]], bool] = lambda link: True  # noqa: ARG005, E731
+    always: Callable[[AnyRow], bool] = lambda link: True  # noqa: ARG005, E731
     try:
         match operation:
             case Update(link_id, patch):
@@ -87,8 +93,8 @@ def _perform_one(links: LinkService, workspace: int, operation: Operation) -> Re
             case Delete(link_id):
                 links.delete_link(workspace, link_id, always)
                 return Result(204)
-            case DomainError():
-                return _failed(operation)
+            case Unreadable(error):
+                return Result(error.status, error=error, unread=True)
     except DomainError as error:
         return _failed(error)
     raise TypeError(f"not an operation: {operation!r}")

@@ -10,7 +10,7 @@ from typing import Any
 from api.core.errors import Invalid
 from api.core.ids import new_id, slot_of, time_of_id
 from api.core.passwords import hash_password
-from api.core.safe_url import TargetRules
+from api.core.safe_url import TargetRules, host_of
 from api.core.slugs import check_custom_slug, generate_slug
 from api.domains.service import DomainService
 
@@ -42,6 +42,13 @@ class LinkRules:
     domains: DomainService
     slug_length: int
     multi_segment_slugs: bool
+
+    def look_up_hosts(self, drafts: Sequence[LinkDraft]) -> None:
+        """Ask about the hosts of many drafts at once, and not for each again."""
+        if len(drafts) > 1:
+            named = [draft.domain for draft in drafts if draft.domain is not None]
+            targets = [host_of(draft.url) for draft in drafts]
+            self.domains.look_up([*named, *filter(None, targets)])
 
     def row_of(self, workspace: int, draft: LinkDraft) -> dict[str, Any]:
         """The column values of a draft.

@@ -24,12 +24,12 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from api.core.database.tables import ShardTable
 
-# Punctuation becomes a space, so that each part of an address is a word that can be found. The
-# workspace is a word too: a search touches no other workspace's rows.
+# ASCII punctuation becomes a space, so that each part of an address is a word that can be found.
+# The workspace is a word too, one that no search can spell: a search touches only its rows.
 SEARCH_EXPRESSION = (
-    "to_tsvector('simple'::regconfig, 'workspace' || workspace_id::text || ' ' || "
+    "array_to_tsvector(ARRAY['/' || workspace_id::text]) || to_tsvector('simple'::regconfig, "
     "translate(coalesce(title, '') || ' ' || slug || ' ' || url, "
-    "'/:?&=.,-_#%+~@!$()*;[]|', repeat(' ', 23)))"
+    "'!\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))"
 )
 
 

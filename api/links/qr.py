@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import segno
 
+from api.core.errors import Invalid
+
 CONTENT_TYPES = {"svg": "image/svg+xml", "png": "image/png"}
 
 
@@ -23,8 +25,16 @@ class QrStyle:
 
 
 def draw_qr(text: str, style: QrStyle) -> bytes:
-    """An image of the QR code of `text`; modules are `scale` pixels wide."""
-    code = segno.make_qr(text, error=style.error, boost_error=False)
+    """An image of the QR code of `text`; modules are `scale` pixels wide.
+
+    Raises:
+        Invalid: the largest code of this error correction does not hold the text.
+    """
+    try:
+        code = segno.make_qr(text, error=style.error, boost_error=False)
+    except segno.DataOverflowError:
+        detail = "The address is too long for this much error correction."
+        raise Invalid.parameter("error", detail) from None
     out = io.BytesIO()
     options = {"scale": style.scale, "border": style.border, "dark": style.dark}
     light = None if style.light == "transparent" else style.light

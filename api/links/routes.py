@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import Response, request
-from sqlalchemy import Row
 
-from api.core.errors import DomainError, Invalid
+from api.core.answers import json_response
+from api.core.database.tables import AnyRow
+from api.core.errors import Invalid
 from api.core.http import (
     MERGE_PATCH,
     Blueprint,
-    json_response,
     load,
     page_response,
     principal,
@@ -44,7 +44,7 @@ def _links() -> LinkService:
     return service(LinkService)
 
 
-def _present(row: Row[Any], *args: Any) -> dict[str, Any]:
+def _present(row: AnyRow, *args: Any) -> dict[str, Any]:
     return service(Presenter).link(row, *args)
 
 
@@ -126,9 +126,9 @@ def delete_link(link_id: int) -> Response:
 @blueprint.answers(200, BATCH_OUT)
 def batch_links(body: dict[str, Any]) -> Response:
     """Create, change and delete up to 1,000 links, each with its own result"""
-    operations = [_operation(item) for item in body["operations"]]
+    operations = [_operation(index, item) for index, item in enumerate(body["operations"])]
     results = batch.perform(_links(), principal().workspace_id, operations)
-    return json_response({"results": [_result(result) for result in results]})
+    return json_response({"results": [_result(*each) for each in enumerate(results)]})
 
 
 @blueprint.route("/links/<id:link_id>/qr")
@@ -149,7 +149,8 @@ def get_link_qr(link_id: int, query: dict[str, Any]) -> Response:
     response.headers["Vary"] = "Accept, Authorization"
     response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 def _preferred_image() -> str:
@@ -158,14 +159,14 @@ def _preferred_image() -> str:
 
 
 def _with_etag(
-    row: Row[Any], status: int = 200, headers: Mapping[str, str] | None = None
+    row: AnyRow, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     response = json_response(_present(row), status, headers)
     response.set_etag(etag_of(row))
     return response
 
 
-def _precondition() -> Callable[[Row[Any]], bool]:
+def _precondition() -> Callable[[AnyRow], bool]:
     """Whether `If-Match` lets a link be changed: by its version, the first part of the tag."""
     wanted = request.if_match
     if not wanted or wanted.star_tag:
@@ -174,16 +175,20 @@ def _precondition() -> Callable[[Row[Any]], bool]:
     return lambda row: str(row.version) in versions
 
 
-def _operation(item: dict[str, Any]) -> batch.Operation:
+def _operation(index: int, item: dict[str, Any]) -> batch.Operation:
+    place = f"/operations/{index}"
     try:
         read = load(OPERATION_IN, item)
+        identifier = 0 if read["op"] == "create" else _member(read, "id")
+        if read["op"] == "delete":
+            return batch.Delete(identifier)
+        link = _member(read, "link")
+        place += "/link"
         if read["op"] == "create":
-            return batch.Create(LinkDraft(**load(LINK_IN, _member(read, "link"))))
-        if read["op"] == "update":
-            return batch.Update(_member(read, "id"), load(LINK_PATCH, _member(read, "link")))
-        return batch.Delete(_member(read, "id"))
-    except DomainError as error:
-        return error
+            return batch.Create(LinkDraft(**load(LINK_IN, link)))
+        return batch.Update(identifier, load(LINK_PATCH, link))
+    except Invalid as error:
+        return batch.Unreadable(error.below(place))
 
 
 def _member(operation: dict[str, Any], name: str) -> Any:
@@ -192,10 +197,13 @@ def _member(operation: dict[str, Any], name: str) -> Any:
     return operation[name]
 
 
-def _result(result: batch.Result) -> dict[str, Any]:
+def _result(index: int, result: batch.Result) -> dict[str, Any]:
     shown: dict[str, Any] = {"status": result.status}
     if result.link is not None:
         shown["link"] = _present(result.link)
-    if result.error is not None:
-        shown["problem"] = problem_of(result.error)
+    error = result.error
+    if isinstance(error, Invalid) and not result.unread:
+        error = error.below(f"/operations/{index}/link")
+    if error is not None:
+        shown["problem"] = problem_of(error)
     return shown

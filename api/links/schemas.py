@@ -7,10 +7,9 @@ from typing import Any
 from urllib.parse import quote
 
 import marshmallow as ma
-import orjson
 from marshmallow import validate
-from sqlalchemy import Row
 
+from api.core.database.tables import AnyRow
 from api.core.passwords import MAX_PASSWORD_LENGTH
 from api.core.safe_url import MAX_URL_LENGTH
 from api.core.schemas import (
@@ -24,13 +23,12 @@ from api.core.schemas import (
     page_of,
 )
 from api.core.slugs import MAX_LENGTH as MAX_SLUG_LENGTH
+from api.links.metadata import complaint
 from api.links.models import Link
 from api.links.service import state_of
 from api.links.store import COLUMNS
 
 MAX_BATCH = 1_000
-_MAX_METADATA_BYTES = 16_384
-_MAX_METADATA_DEPTH = 5
 _STATES = ("active", "disabled", "scheduled", "expired", "exhausted")
 _WRITABLE_STATES = ("active", "disabled")
 _STATUSES = (301, 302, 307, 308)
@@ -51,31 +49,13 @@ class Metadata(ma.fields.Dict):
         )
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        content = super()._deserialize(value, attr, data, **kwargs)
-        if len(content) > 50:
-            raise ma.ValidationError("More than 50 names.")
-        if _depth(content) > _MAX_METADATA_DEPTH:
-            raise ma.ValidationError(f"Nested deeper than {_MAX_METADATA_DEPTH} levels.")
-        if len(orjson.dumps(content)) > _MAX_METADATA_BYTES:
-            raise ma.ValidationError("Larger than 16 KiB.")
+        content: dict[str, Any] = super()._deserialize(value, attr, data, **kwargs)  # type: ignore[no-untyped-call]
+        if wrong := complaint(content):
+            raise ma.ValidationError(wrong)
         return content
 
 
-def _depth(value: Any) -> int:
-    depth, level = 0, [value]
-    while level:
-        depth += 1
-        inner: list[Any] = []
-        for item in level:
-            if isinstance(item, dict):
-                inner += item.values()
-            elif isinstance(item, list):
-                inner += item
-        level = [item for item in inner if isinstance(item, dict | list)]
-    return depth
-
-
-def _tags(**kwargs: Any) -> ma.fields.List:
+def _tags(**kwargs: Any) -> ma.fields.List[str]:
     return ma.fields.List(
         ma.fields.String(
             validate=validate.And(
@@ -349,7 +329,7 @@ class Presenter:
             return f"{self._public_url}/{slug}"
         return f"{self._scheme}://{domain}/{slug}"
 
-    def link(self, row: Row[Any], fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
+    def link(self, row: AnyRow, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
         """The chosen fields of a link."""
         now = datetime.now(UTC)
         shown: dict[str, Any] = {}

@@ -4,31 +4,39 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import astuple, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import ColumnElement
 
 from api.core.database.routing import Database, ReadSession, WriteSession
-from api.core.errors import Conflict, DomainError, Invalid, NotFound, PreconditionFailed
+from api.core.database.tables import AnyRow
+from api.core.errors import (
+    Conflict,
+    DomainError,
+    Invalid,
+    NotFound,
+    PreconditionFailed,
+    Unavailable,
+)
 from api.core.evictions import Evictions
-from api.core.ids import first_id_at, slot_of_id
+from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
 from api.core.passwords import hash_password
 from api.identity.service import IdentityService
 from api.links import store
 from api.links.drafts import LinkDraft, LinkRules, check_period, unique
+from api.links.filters import LinkFilter, conditions_of, words_of
+from api.links.metadata import complaint, merge_patch
 from api.links.totals import add_clicks
 
 EVICTION_PREFIX = "link:"
 # A generated slug is free at the first try but for one in a billion; five is for the id's sake.
 _TRIES = 5
 _MAX_CANDIDATES = 100
-_MAX_WORDS = 10
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 __all__ = ["LinkFilter", "LinkService", "SlugTaken", "add_clicks", "etag_of", "state_of"]
@@ -41,19 +49,7 @@ class SlugTaken(Conflict):
     title = "The slug is taken"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkFilter:
-    """Which links a list holds."""
-
-    q: str | None = None
-    tag: str | None = None
-    domain: str | None = None
-    state: str | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-
-
-def state_of(link: Row[Any], now: datetime) -> str:
+def state_of(link: AnyRow, now: datetime) -> str:
     """active, disabled, scheduled, expired or exhausted; the first that holds."""
     if not link.enabled:
         return "disabled"
@@ -66,7 +62,7 @@ def state_of(link: Row[Any], now: datetime) -> str:
     return "active"
 
 
-def etag_of(link: Row[Any]) -> str:
+def etag_of(link: AnyRow) -> str:
     """The entity tag: version, then what changes without an edit.
 
     `If-Match` looks at the version alone: a click in between must not refuse an edit.
@@ -93,7 +89,7 @@ class LinkService:
 
     def create_link(
         self, workspace: int, draft: LinkDraft, *, find_existing: Mapping[str, Any] | None = None
-    ) -> tuple[Row[Any], bool]:
+    ) -> tuple[AnyRow, bool]:
         """A new link, and True; or an old one that is all that `find_existing` asks, and False.
 
         Raises:
@@ -111,33 +107,32 @@ class LinkService:
 
     def create_links(
         self, workspace: int, drafts: Sequence[LinkDraft]
-    ) -> list[Row[Any] | DomainError]:
+    ) -> list[AnyRow | DomainError]:
         """New links, in one statement per shard; for each draft its link or its error."""
-        outcomes: list[Row[Any] | DomainError | None] = [None] * len(drafts)
+        outcomes: dict[int, AnyRow | DomainError] = {}
         waiting: dict[int, dict[str, Any]] = {}
-        for index, draft in enumerate(drafts):
-            try:
-                waiting[index] = self._rules.row_of(workspace, draft)
-            except DomainError as error:
-                outcomes[index] = error
-        for _ in range(_TRIES):
-            if not waiting:
-                break
-            for index, row in self._insert(workspace, waiting).items():
-                outcomes[index] = row
-                del waiting[index]
-            for index in list(waiting):
-                generated = drafts[index].slug is None
-                if not generated and not self._may_retry(workspace, waiting[index]):
-                    taken = waiting.pop(index)
-                    outcomes[index] = SlugTaken(f"{taken['domain']}/{taken['slug']} is in use.")
-                else:
-                    waiting[index] = self._rules.place(waiting[index], new_slug=generated)
-        for index, row in waiting.items():
-            outcomes[index] = SlugTaken(f"{row['domain']}/{row['slug']} is in use.")
-        return [outcome for outcome in outcomes if outcome is not None]
+        try:
+            self._rules.look_up_hosts(drafts)
+            for index, draft in enumerate(drafts):
+                try:
+                    waiting[index] = self._rules.row_of(workspace, draft)
+                except Invalid as error:
+                    outcomes[index] = error
+            for _ in range(_TRIES):
+                for made in self._insert(waiting):
+                    outcomes |= made
+                refused = {index: row for index, row in waiting.items() if index not in outcomes}
+                if not refused:
+                    break
+                waiting = self._second_try(workspace, drafts, refused)
+                outcomes |= {index: _taken(refused[index]) for index in refused.keys() - waiting}
+        except Unavailable as error:
+            # What was made before stays, and is told as made.
+            outcomes = dict.fromkeys(range(len(drafts)), error) | outcomes
+        outcomes = {index: _taken(row) for index, row in waiting.items()} | outcomes
+        return [outcomes[index] for index in range(len(drafts))]
 
-    def get_link(self, workspace: int, identifier: int) -> Row[Any]:
+    def get_link(self, workspace: int, identifier: int) -> AnyRow:
         """One link.
 
         Raises:
@@ -163,8 +158,8 @@ class LinkService:
         workspace: int,
         identifier: int,
         patch: Mapping[str, Any],
-        matches: Callable[[Row[Any]], bool],
-    ) -> Row[Any]:
+        matches: Callable[[AnyRow], bool],
+    ) -> AnyRow:
         """Change the fields in `patch` (JSON Merge Patch, RFC 7396) of a link that `matches`.
 
         Raises:
@@ -186,7 +181,7 @@ class LinkService:
         return changed
 
     def delete_link(
-        self, workspace: int, identifier: int, matches: Callable[[Row[Any]], bool]
+        self, workspace: int, identifier: int, matches: Callable[[AnyRow], bool]
     ) -> None:
         """Delete a link that `matches`; from then on its slug answers 410.
 
@@ -211,15 +206,18 @@ class LinkService:
         sort: str = "-created_at",
         limit: int,
         cursor: str | None = None,
-    ) -> tuple[list[Row[Any]], str | None]:
+    ) -> tuple[list[AnyRow], str | None]:
         """A page of links, and the cursor of the next; merged from all shards."""
-        question = ("links", workspace, sort, *(getattr(which, name) for name in which.__slots__))
+        if which.domain is not None:
+            which = replace(which, domain=self._rules.domains.spelling_of(which.domain))
+        question = ("links", workspace, sort, *astuple(which))
         after = _position(self._cursors.read(cursor, question)) if cursor else None
-        words = _words(which.q)
-        if which.q is not None and not words:
+        if which.q is not None and not words_of(which.q):
             return [], None
+        conditions = conditions_of(workspace, which, datetime.now(UTC))
+        columns = store.columns_of(fields)
         pages = [
-            self._page(shard, workspace, which, words, fields, sort, after, limit + 1)
+            self._page(shard, workspace, conditions, columns, sort, after, limit + 1)
             for shard in self._db.read_each()
         ]
         merged = heapq.merge(*pages, key=_key_of(sort), reverse=sort.startswith("-"))
@@ -229,80 +227,84 @@ class LinkService:
             return page, None
         return page, self._cursors.write(question, _position_of(sort, page[-1]))
 
+    @staticmethod
     def _page(
-        self,
         shard: AbstractContextManager[ReadSession],
         workspace: int,
-        which: LinkFilter,
-        words: Sequence[str],
-        fields: Sequence[str],
+        conditions: Sequence[ColumnElement[bool]],
+        columns: Sequence[store.Column],
         sort: str,
         after: tuple[Any, ...] | None,
         limit: int,
-    ) -> Sequence[Row[Any]]:
-        conditions = []
-        if words:
-            conditions.append(store.matches(workspace, words))
-        if which.tag is not None:
-            conditions.append(store.has_tag(workspace, which.tag))
-        if which.domain is not None:
-            conditions.append(store.Link.domain == which.domain)
-        if which.state is not None:
-            conditions.append(store.in_state(which.state, datetime.now(UTC)))
-        if which.created_after is not None:
-            conditions.append(store.Link.id >= first_id_at(which.created_after))
-        if which.created_before is not None:
-            conditions.append(store.Link.id < first_id_at(which.created_before))
+    ) -> Sequence[AnyRow]:
         with shard as session:
             return store.find_links(
                 session,
                 workspace,
-                columns=store.columns_of(fields),
+                columns=columns,
                 conditions=conditions,
                 sort=sort,
                 after=after,
                 limit=limit,
             )
 
-    def _insert(self, workspace: int, waiting: Mapping[int, dict[str, Any]]) -> dict[int, Row[Any]]:
-        """Insert the rows whose slugs are free; those links by the index of their draft."""
-        done: dict[int, Row[Any]] = {}
-        rows = sorted(waiting.items(), key=lambda item: (item[1]["slot"], item[1]["id"]))
-        while rows:
-            first = rows[0][1]["slot"]
-            here = [item for item in rows if self._db.same_shard(first, item[1]["slot"])]
-            rows = [item for item in rows if item not in here]
+    def _insert(self, waiting: Mapping[int, dict[str, Any]]) -> Iterator[dict[int, AnyRow]]:
+        """Insert the rows whose slugs are free; shard by shard those links, by their draft."""
+        # In one order everywhere: two batches with the same slugs then wait for each other's rows
+        # in turn, and not crosswise.
+        order = sorted(waiting, key=lambda index: _place(waiting[index]))
+        while order:
+            first = waiting[order[0]]["slot"]
+            here = [i for i in order if self._db.same_shard(first, waiting[i]["slot"])]
+            order = [i for i in order if not self._db.same_shard(first, waiting[i]["slot"])]
             with self._db.write(first) as session:
-                inserted = store.insert_links(session, [row for _, row in here])
-                found = {
-                    row.id: row for row in store.get_links(session, workspace, sorted(inserted))
-                }
-            done |= {index: found[row["id"]] for index, row in here if row["id"] in inserted}
-        self._evict(done.values())
-        return done
+                made = store.insert_links(session, [waiting[index] for index in here])
+            self._evict(made)
+            index_of = {waiting[index]["id"]: index for index in here}
+            yield {index_of[link.id]: link for link in made}
 
-    def _may_retry(self, workspace: int, row: Mapping[str, Any]) -> bool:
-        """Whether a refused custom slug can be had after all: it was only the id that was taken,
-        or the slug is that of a deleted link and the workspace lets it be used again."""
-        where = (row["slot"], row["domain"], row["slug"])
-        with self._db.write(row["slot"]) as session:
-            holder = store.get_holder(session, *where)
-            if holder is None:
-                return True
-            if holder.deleted_at is None or holder.workspace_id != workspace:
-                return False
-            if not self._identity.get_workspace(workspace).reuse_deleted_slugs:
-                return False
-            store.delete_deleted(session, workspace, *where)
-            return True
+    def _second_try(
+        self, workspace: int, drafts: Sequence[LinkDraft], refused: Mapping[int, dict[str, Any]]
+    ) -> dict[int, dict[str, Any]]:
+        """Rows for those of the refused that can be had after all: another generated slug, another
+        id, or the slug of a deleted link where the workspace lets it be used again."""
+        custom = {index: row for index, row in refused.items() if drafts[index].slug is not None}
+        free = self._free_slugs(workspace, [_place(row) for row in custom.values()])
+        return {
+            index: self._rules.place(row, new_slug=index not in custom)
+            for index, row in refused.items()
+            if index not in custom or _place(row) in free
+        }
+
+    def _free_slugs(
+        self, workspace: int, slugs: Sequence[tuple[int, str, str]]
+    ) -> set[tuple[int, str, str]]:
+        """Those of the slugs (slot, domain, slug) that are free, or now are."""
+        free = set(slugs)
+        reuse = bool(slugs) and self._identity.get_workspace(workspace).reuse_deleted_slugs
+        while slugs:
+            first = slugs[0][0]
+            here = [slug for slug in slugs if self._db.same_shard(first, slug[0])]
+            slugs = [slug for slug in slugs if not self._db.same_shard(first, slug[0])]
+            with self._db.write(first) as session:
+                holders = store.find_holders(session, here)
+                dead = [
+                    holder
+                    for holder in holders
+                    if reuse and holder.deleted_at and holder.workspace_id == workspace
+                ]
+                if dead:
+                    store.delete_deleted(session, workspace, [holder.id for holder in dead])
+            free -= {(it.slot, it.domain, it.slug) for it in holders if it not in dead}
+        return free
 
     def _find_existing(
         self, workspace: int, draft: LinkDraft, asked: Mapping[str, Any]
-    ) -> Row[Any] | None:
+    ) -> AnyRow | None:
         """The oldest active link that already is what was asked for, field by field."""
-        wanted = self._rules.row_of(workspace, draft)
-        if wanted["password_hash"] is not None:
+        if draft.password is not None:
             return None
+        wanted = self._rules.row_of(workspace, draft)
         now = datetime.now(UTC)
         for shard in self._db.read_each():
             with shard as session:
@@ -334,21 +336,22 @@ class LinkService:
         return values
 
     def _settle(
-        self, session: WriteSession, slot: int, link: Row[Any], values: dict[str, Any]
+        self, session: WriteSession, slot: int, link: AnyRow, values: dict[str, Any]
     ) -> None:
         """Complete `values` from the link as it is."""
         check_period(
             values.get("starts_at", link.starts_at), values.get("expires_at", link.expires_at)
         )
         if "custom" in values:
-            values["custom"] = merge_patch(link.custom, values["custom"] or {})
-            if len(values["custom"]) > 50:
-                raise Invalid.field("/metadata", "More than 50 names.")
+            patch = values["custom"]
+            values["custom"] = {} if patch is None else merge_patch(link.custom, patch)
+            if wrong := complaint(values["custom"]):
+                raise Invalid.field("/metadata", f"With what is there: {wrong}")
         if values.get("max_clicks") is not None and link.max_clicks is None:
             # Uses are only kept while there is a limit: begin with what was counted so far.
             values["uses"] = store.get_clicks(session, slot, link.id)
 
-    def _evict(self, links: Iterable[Row[Any]]) -> None:
+    def _evict(self, links: Iterable[AnyRow]) -> None:
         keys = [f"{EVICTION_PREFIX}{link.domain}/{link.slug}" for link in links]
         if keys:
             self._evictions.publish(keys)
@@ -358,21 +361,16 @@ class LinkService:
 _COLUMN = {"metadata": "custom"}
 
 
-def merge_patch(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """JSON Merge Patch of an object (RFC 7396 section 2)."""
-    merged = dict(target)
-    for name, value in patch.items():
-        if value is None:
-            merged.pop(name, None)
-        elif isinstance(value, Mapping):
-            inner = merged.get(name)
-            merged[name] = merge_patch(inner if isinstance(inner, Mapping) else {}, value)
-        else:
-            merged[name] = value
-    return merged
+def _place(row: Mapping[str, Any]) -> tuple[int, str, str]:
+    """What of a link is unique."""
+    return row["slot"], row["domain"], row["slug"]
 
 
-def _found(link: Row[Any] | None) -> Row[Any]:
+def _taken(row: Mapping[str, Any]) -> SlugTaken:
+    return SlugTaken(f"{row['domain']}/{row['slug']} is in use.")
+
+
+def _found(link: AnyRow | None) -> AnyRow:
     if link is None:
         raise _no_such_link()
     return link
@@ -382,17 +380,13 @@ def _no_such_link() -> NotFound:
     return NotFound("There is no such link.")
 
 
-def _words(q: str | None) -> list[str]:
-    return re.findall(r"[^\W_]+", q or "")[:_MAX_WORDS]
-
-
-def _key_of(sort: str) -> Callable[[Row[Any]], tuple[Any, ...]]:
+def _key_of(sort: str) -> Callable[[AnyRow], tuple[Any, ...]]:
     if "updated_at" in sort:
         return lambda row: (row.updated_at, row.id)
     return lambda row: (row.id,)
 
 
-def _position_of(sort: str, row: Row[Any]) -> list[int]:
+def _position_of(sort: str, row: AnyRow) -> list[int]:
     """The sort key as whole numbers: microseconds since 1970, and the id."""
     key = _key_of(sort)(row)
     return [(key[0] - _EPOCH) // timedelta(microseconds=1), key[1]] if len(key) == 2 else [key[0]]

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Row, Select, delete, func, insert, select, tuple_, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Select,
+    SmallInteger,
+    Text,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import InstrumentedAttribute
 
 from api.core.database.routing import ReadSession, WriteSession
+from api.core.database.tables import AnyRow
 from api.core.ids import slot_of_id
 from api.links.models import Link, LinkTag, LinkTotal
+
+Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 
 CLICKS = func.coalesce(LinkTotal.clicks, 0).label("clicks")
 
 # The columns that each field of the answer is made of.
-COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
+COLUMNS: dict[str, tuple[Column, ...]] = {
     "id": (),
     "slug": (Link.slug,),
     "domain": (Link.domain,),
@@ -38,18 +56,16 @@ COLUMNS: dict[str, tuple[ColumnElement[Any], ...]] = {
 }
 
 
-def columns_of(fields: Iterable[str]) -> list[ColumnElement[Any]]:
+def columns_of(fields: Iterable[str]) -> list[Column]:
     """What to select for these fields of the answer; always id, version and the sort keys."""
-    chosen: dict[str, ColumnElement[Any]] = {
-        column.key: column for column in (Link.id, Link.version, Link.updated_at)
-    }
-    for field in fields:
-        for column in COLUMNS[field]:
-            chosen.setdefault(column.key, column)
-    return list(chosen.values())
+    always: tuple[Column, ...] = (Link.id, Link.version, Link.updated_at)
+    wanted = itertools.chain(always, *(COLUMNS[field] for field in fields))
+    return list({column.key: column for column in wanted}.values())
 
 
 _ALL = columns_of(COLUMNS)
+# The same of a link that was just made: nobody can have clicked it.
+_NEW = [literal(0).label("clicks") if column is CLICKS else column for column in _ALL]
 
 
 def with_totals(statement: Select[Any]) -> Select[Any]:
@@ -61,7 +77,7 @@ def with_totals(statement: Select[Any]) -> Select[Any]:
 
 def get_link(
     session: ReadSession, workspace: int, slot: int, identifier: int, *, lock: bool = False
-) -> Row[Any] | None:
+) -> AnyRow | None:
     """A link that is not deleted; locked until the transaction ends, if asked."""
     statement = with_totals(select(*_ALL, Link.workspace_id).select_from(Link)).where(
         Link.slot == slot,
@@ -72,17 +88,6 @@ def get_link(
     if lock:
         statement = statement.with_for_update(of=Link)
     return session.execute(statement).one_or_none()
-
-
-def get_links(
-    session: ReadSession, workspace: int, identifiers: Sequence[int]
-) -> Sequence[Row[Any]]:
-    """Links of one shard by their ids."""
-    slots = sorted({slot_of_id(identifier) for identifier in identifiers})
-    statement = with_totals(select(*_ALL).select_from(Link)).where(
-        Link.slot.in_(slots), Link.id.in_(identifiers), Link.workspace_id == workspace
-    )
-    return session.execute(statement).all()
 
 
 def link_exists(session: ReadSession, workspace: int, slot: int, identifier: int) -> bool:
@@ -96,10 +101,11 @@ def link_exists(session: ReadSession, workspace: int, slot: int, identifier: int
     return session.execute(statement).first() is not None
 
 
-def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> set[int]:
-    """Insert those whose slug, and id, are free; the ids of the inserted ones."""
-    statement = upsert(Link).on_conflict_do_nothing().returning(Link.id)
-    inserted = set(session.execute(statement.values([_mapped(row) for row in rows])).scalars())
+def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
+    """Insert those whose slug, and id, are free; the links that came to be, in any order."""
+    statement = upsert(Link).on_conflict_do_nothing().returning(*_NEW)
+    made = session.execute(statement, list(rows)).all()
+    inserted = {link.id for link in made}
     tags = [
         {"slot": row["slot"], "link_id": row["id"], "workspace_id": row["workspace_id"], "tag": tag}
         for row in rows
@@ -108,21 +114,36 @@ def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> se
     ]
     if tags:
         session.execute(insert(LinkTag), tags)
-    return inserted
+    return made
 
 
-def get_holder(session: ReadSession, slot: int, domain: str, slug: str) -> Row[Any] | None:
-    """Who has a slug, and whether that link is deleted; any workspace's, as slugs are public."""
-    return session.execute(
-        select(Link.id, Link.workspace_id, Link.deleted_at).where(
-            Link.slot == slot, Link.domain == domain, Link.slug == slug
+def find_holders(session: ReadSession, slugs: Sequence[tuple[int, str, str]]) -> Sequence[AnyRow]:
+    """The links, deleted ones too, that hold these (slot, domain, slug); any workspace's, as slugs
+    are public."""
+    slots, domains, names = zip(*slugs, strict=True)
+    wanted = (
+        func.unnest(
+            cast(list(slots), ARRAY(SmallInteger)),
+            cast(list(domains), ARRAY(Text)),
+            cast(list(names), ARRAY(Text)),
         )
-    ).one_or_none()
+        .table_valued("slot", "domain", "slug", name="wanted")
+        .render_derived()
+    )
+    columns = wanted.c
+    here = (
+        (Link.slot == columns.slot) & (Link.domain == columns.domain) & (Link.slug == columns.slug)
+    )
+    return session.execute(
+        select(
+            Link.slot, Link.domain, Link.slug, Link.id, Link.workspace_id, Link.deleted_at
+        ).join_from(wanted, Link, here)
+    ).all()
 
 
 def find_by_url(
     session: ReadSession, workspace: int, domain: str, url: str, limit: int
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """Links of the workspace to exactly this address, the oldest first."""
     statement = (
         with_totals(select(*_ALL).select_from(Link))
@@ -146,7 +167,7 @@ def update_link(
     session.execute(
         update(Link)
         .where(Link.slot == slot, Link.id == identifier, Link.workspace_id == workspace)
-        .values({**_mapped(values), "version": Link.version + 1, "updated_at": func.now()})
+        .values({**values, "version": Link.version + 1, "updated_at": func.now()})
     )
     if "tags" in values:
         session.execute(delete(LinkTag).where(LinkTag.slot == slot, LinkTag.link_id == identifier))
@@ -168,15 +189,12 @@ def mark_deleted(session: WriteSession, workspace: int, slot: int, identifier: i
     session.execute(delete(LinkTag).where(LinkTag.slot == slot, LinkTag.link_id == identifier))
 
 
-def delete_deleted(
-    session: WriteSession, workspace: int, slot: int, domain: str, slug: str
-) -> None:
-    """Free the slug of a deleted link."""
+def delete_deleted(session: WriteSession, workspace: int, identifiers: Sequence[int]) -> None:
+    """Free the slugs of deleted links."""
     session.execute(
         delete(Link).where(
-            Link.slot == slot,
-            Link.domain == domain,
-            Link.slug == slug,
+            Link.slot.in_(sorted(set(map(slot_of_id, identifiers)))),
+            Link.id.in_(identifiers),
             Link.workspace_id == workspace,
             Link.deleted_at.is_not(None),
         )
@@ -195,18 +213,17 @@ def find_links(
     session: ReadSession,
     workspace: int,
     *,
-    columns: Sequence[ColumnElement[Any]],
+    columns: Sequence[Column],
     conditions: Sequence[ColumnElement[bool]],
     sort: str,
     after: tuple[Any, ...] | None,
     limit: int,
-) -> Sequence[Row[Any]]:
+) -> Sequence[AnyRow]:
     """A page of links in the order `sort`, beginning after the sort key `after`."""
     statement = select(*columns).select_from(Link)
     if CLICKS in columns:
         statement = with_totals(statement)
-    keys: list[ColumnElement[Any]] = [Link.updated_at] if "updated_at" in sort else []
-    keys.append(Link.id)
+    keys: list[Column] = [Link.updated_at, Link.id] if "updated_at" in sort else [Link.id]
     descending = sort.startswith("-")
     statement = statement.where(
         Link.workspace_id == workspace, Link.deleted_at.is_(None), *conditions
@@ -216,50 +233,3 @@ def find_links(
         statement = statement.where(here < after if descending else here > after)
     order = [key.desc() if descending else key.asc() for key in keys]
     return session.execute(statement.order_by(*order).limit(limit)).all()
-
-
-def has_tag(workspace: int, tag: str) -> ColumnElement[bool]:
-    """The condition that a link carries a tag."""
-    return (
-        select(LinkTag.link_id)
-        .where(
-            LinkTag.workspace_id == workspace,
-            LinkTag.tag == tag,
-            LinkTag.link_id == Link.id,
-            LinkTag.slot == Link.slot,
-        )
-        .exists()
-    )
-
-
-def in_state(state: str, now: datetime) -> ColumnElement[bool]:
-    """The condition that a link is in a state; the same order of precedence as `state_of`."""
-    started = Link.starts_at.is_(None) | (Link.starts_at <= now)
-    running = Link.expires_at.is_(None) | (Link.expires_at > now)
-    free = Link.max_clicks.is_(None) | (Link.uses < Link.max_clicks)
-    conditions: dict[str, ColumnElement[bool]] = {
-        "disabled": ~Link.enabled,
-        "scheduled": Link.enabled & (Link.starts_at > now),
-        "expired": Link.enabled & started & (Link.expires_at <= now),
-        "exhausted": Link.enabled
-        & started
-        & running
-        & Link.max_clicks.is_not(None)
-        & (Link.uses >= Link.max_clicks),
-        "active": Link.enabled & started & running & free,
-    }
-    return conditions[state]
-
-
-def matches(workspace: int, words: Sequence[str]) -> ColumnElement[bool]:
-    """The condition that every word begins some word of slug, title or address."""
-    terms = [f"workspace{workspace}", *(f"'{word}':*" for word in words)]
-    return Link.search.op("@@")(func.to_tsquery("simple", " & ".join(terms)))
-
-
-def _mapped(values: Mapping[str, Any]) -> dict[Any, Any]:
-    """Column values by column: `metadata` is called `custom` in Python."""
-    return {
-        (Link.__table__.c.metadata if name == "custom" else Link.__table__.c[name]): value
-        for name, value in values.items()
-    }

@@ -140,7 +140,7 @@ def upgrade() -> None:
             "search",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "to_tsvector('simple'::regconfig, 'workspace' || workspace_id::text || ' ' || translate(coalesce(title, '') || ' ' || slug || ' ' || url, '/:?&=.,-_#%+~@!$()*;[]|', repeat(' ', 23)))",
+                "array_to_tsvector(ARRAY['/' || workspace_id::text]) || to_tsvector('simple'::regconfig, translate(coalesce(title, '') || ' ' || slug || ' ' || url, '!\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))",
                 persisted=True,
             ),
             nullable=False,

@@ -1,0 +1,96 @@
+"""Which links a list holds: the conditions of its query."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, cast, func, select
+from sqlalchemy.dialects.postgresql import TSQUERY
+
+from api.core.ids import first_id_at
+from api.links.models import Link, LinkTag
+
+_MAX_WORDS = 10
+# What separates words: white space and all ASCII punctuation, as in the search column.
+_SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkFilter:
+    """What a list of links is narrowed to."""
+
+    q: str | None = None
+    tag: str | None = None
+    domain: str | None = None
+    state: str | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+def conditions_of(workspace: int, which: LinkFilter, now: datetime) -> list[ColumnElement[bool]]:
+    """The conditions that `which` stands for, beside that of the workspace."""
+    conditions: list[ColumnElement[bool]] = []
+    if which.q is not None:
+        conditions.append(_matches(workspace, words_of(which.q)))
+    if which.tag is not None:
+        conditions.append(_has_tag(workspace, which.tag))
+    if which.domain is not None:
+        conditions.append(Link.domain == which.domain)
+    if which.state is not None:
+        conditions.append(_in_state(which.state, now))
+    if which.created_after is not None:
+        conditions.append(Link.id >= first_id_at(which.created_after))
+    if which.created_before is not None:
+        conditions.append(Link.id < first_id_at(which.created_before))
+    return conditions
+
+
+def words_of(q: str) -> list[str]:
+    """The words of a search; a piece without a letter or digit is none."""
+    pieces = _SEPARATORS.split(unicodedata.normalize("NFC", q))
+    return [piece for piece in pieces if any(map(str.isalnum, piece))][:_MAX_WORDS]
+
+
+def _has_tag(workspace: int, tag: str) -> ColumnElement[bool]:
+    return (
+        select(LinkTag.link_id)
+        .where(
+            LinkTag.workspace_id == workspace,
+            LinkTag.tag == tag,
+            LinkTag.link_id == Link.id,
+            LinkTag.slot == Link.slot,
+        )
+        .exists()
+    )
+
+
+def _in_state(state: str, now: datetime) -> ColumnElement[bool]:
+    """That a link is in a state; the same order of precedence as `state_of`."""
+    started = Link.starts_at.is_(None) | (Link.starts_at <= now)
+    running = Link.expires_at.is_(None) | (Link.expires_at > now)
+    free = Link.max_clicks.is_(None) | (Link.uses < Link.max_clicks)
+    conditions: dict[str, ColumnElement[bool]] = {
+        "disabled": ~Link.enabled,
+        "scheduled": Link.enabled & (Link.starts_at > now),
+        "expired": Link.enabled & started & (Link.expires_at <= now),
+        "exhausted": Link.enabled
+        & started
+        & running
+        & Link.max_clicks.is_not(None)
+        & (Link.uses >= Link.max_clicks),
+        "active": Link.enabled & started & running & free,
+    }
+    return conditions[state]
+
+
+def _matches(workspace: int, words: Sequence[str]) -> ColumnElement[bool]:
+    """That every word begins some word of slug, title or address.
+
+    The words hold no quote and no backslash: those separate them.
+    """
+    text = func.to_tsquery("simple", " & ".join(f"'{word}':*" for word in words))
+    return Link.search.op("@@")(cast(f"'/{workspace}'", TSQUERY).op("&&")(text))
