@@ -178,6 +178,9 @@ class Settings:
     )
     db_connect_timeout_seconds: int = _integer(3, "Longest wait for a new connection.", 1, 60)
     db_statement_timeout_seconds: float = _seconds(5.0, "Longest run of one SQL statement.")
+    ingest_statement_timeout_seconds: float = _seconds(
+        60.0, "The same for the click consumer, whose statements are large and nobody waits for."
+    )
     redis_timeout_seconds: float = _seconds(0.5, "Longest wait for one Redis command.")
     redirect_cache_entries: int = _integer(100_000, "Links kept in each process.", 1)
     redirect_cache_seconds: float = _seconds(

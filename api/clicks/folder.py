@@ -68,6 +68,10 @@ class SpoolFolder:
             return 0.0
         return max(time.time() - int(created_ms) / 1000, 0.0)
 
+    def is_being_read(self) -> bool:
+        """Whether a consumer has taken some of the sealed segments."""
+        return any(not self._is_free(path) for path in self.ready_segments())
+
     def adopt_orphans(self) -> int:
         """Seal the segments whose writers are dead, and clear away half-made ones; how many."""
         adopted = 0
@@ -77,6 +81,16 @@ class SpoolFolder:
             elif entry.name.endswith(NEW) and _age_seconds(entry) > _STALE_NEW_SECONDS:
                 (self.path / entry.name).unlink(missing_ok=True)
         return adopted
+
+    def _is_free(self, path: Path) -> bool:
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            return True
+        try:
+            return try_lock(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _adopt(self, path: Path) -> bool:
         try:
