@@ -48,7 +48,7 @@ def existing(links: LinkService, workspace: int, limit: int) -> list[int]:
 def create(
     links: LinkService, workspace: int, drafts: Sequence[LinkDraft]
 ) -> Iterator[tuple[int, list[int], int]]:
-    """Create the drafts, some at a time: how many were tried, the new ids, how many were refused."""
+    """Create the drafts, some at a time: how many were tried, the new ids, how many failed."""
     for start in range(0, len(drafts), _PAGE):
         chunk = drafts[start : start + _PAGE]
         outcomes = links.create_links(workspace, chunk)
