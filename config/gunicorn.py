@@ -5,10 +5,6 @@ from gevent import monkey
 
 monkey.patch_all()
 
-from api.core.database import gevent_wait  # noqa: E402
-
-gevent_wait.install()
-
 import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -16,6 +12,7 @@ from typing import Any  # noqa: E402
 
 from gunicorn.glogging import Logger  # noqa: E402
 
+from api.core.database import gevent_wait  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
 
@@ -26,6 +23,8 @@ try:
 except SettingsError as error:
     sys.exit(f"gunicorn: {error}")
 configure_logging(_settings)
+# A second more than the server's own limit, whose error tells more.
+gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]

@@ -29,6 +29,7 @@ _ICON = (
 )
 _ROBOTS = "User-agent: *\nDisallow: /api/\n"
 # What browsers and crawlers send when nobody is looking yet.
+_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
 _SPECULATIVE = ("prefetch", "preview", "prerender")
 
 
@@ -106,7 +107,7 @@ def _redirect(slug: str, password: str | None) -> Response:
 
 def _record(target: Target, address: str, query: str) -> None:
     headers = request.headers
-    purpose = headers.get("Sec-Purpose") or headers.get("Purpose") or headers.get("X-Moz") or ""
+    purpose = " ".join(headers.get(name, "") for name in _PURPOSES)
     try:
         service(ClickRecorder).record(
             target.id,

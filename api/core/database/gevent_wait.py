@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
 import psycopg2
@@ -20,13 +21,17 @@ _STATUS_SETUP = 0  # the connection has not finished connecting
 _DEFAULT_CONNECT_SECONDS = 10
 
 
-def install() -> None:
-    """Make every psycopg2 connection of this process cooperative. COPY is then refused."""
-    extensions.set_wait_callback(_wait)
+def install(statement_seconds: float | None = None) -> None:
+    """Make every psycopg2 connection of this process cooperative. COPY is then refused.
+
+    The server ends a statement that takes too long, but one that is frozen or out of reach ends
+    none: after `statement_seconds` its silence is an error here.
+    """
+    extensions.set_wait_callback(partial(_wait, statement_seconds))
 
 
-def _wait(connection: Any) -> None:
-    deadline = _connect_deadline(connection)
+def _wait(statement_seconds: float | None, connection: Any) -> None:
+    deadline = _deadline(connection, statement_seconds)
     try:
         while True:
             state = connection.poll()
@@ -34,7 +39,7 @@ def _wait(connection: Any) -> None:
                 return
             seconds = None if deadline is None else max(deadline - time.monotonic(), 0.001)
             wait = wait_read if state == extensions.POLL_READ else wait_write
-            wait(connection.fileno(), timeout=seconds, timeout_exc=_too_slow())
+            wait(connection.fileno(), timeout=seconds, timeout_exc=_too_slow(connection))
     except psycopg2.Error:
         raise
     except BaseException:
@@ -43,15 +48,16 @@ def _wait(connection: Any) -> None:
         raise
 
 
-def _connect_deadline(connection: Any) -> float | None:
+def _deadline(connection: Any, statement_seconds: float | None) -> float | None:
     if connection.status != _STATUS_SETUP:
-        return None
+        return None if statement_seconds is None else time.monotonic() + statement_seconds
     seconds = int(connection.info.dsn_parameters.get("connect_timeout", 0) or 0)
     return time.monotonic() + (seconds or _DEFAULT_CONNECT_SECONDS)
 
 
-def _too_slow() -> psycopg2.OperationalError:
-    return psycopg2.OperationalError("timed out while connecting to the server")
+def _too_slow(connection: Any) -> psycopg2.OperationalError:
+    doing = "connecting to" if connection.status == _STATUS_SETUP else "waiting for"
+    return psycopg2.OperationalError(f"timed out while {doing} the server")
 
 
 def _abandon(connection: Any) -> None:

@@ -1,0 +1,1 @@
+"""A link as its visitors meet it."""
