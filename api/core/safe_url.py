@@ -89,5 +89,6 @@ def with_query(target: str, query: str) -> str:
         kept = str(own)
     else:
         kept = url.search.removeprefix("?")
-    url.search = f"{kept}&{query}" if kept else query
+    # The setter drops a leading question mark; ours, rather than one of the query's own.
+    url.search = f"?{kept}&{query}" if kept else f"?{query}"
     return str(url.href)
