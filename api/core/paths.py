@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from werkzeug.routing import BaseConverter, PathConverter, ValidationError
+from werkzeug.routing import BaseConverter, PathConverter
 
 from api.core.ids import MAX_ID
 from api.core.slugs import RESERVED
@@ -17,9 +17,9 @@ class IdConverter(BaseConverter):
 
     def to_python(self, value: str) -> int:
         number = int(value)
-        if number > MAX_ID:
-            raise ValidationError
-        return number
+        # Past what an id can be it is nobody's, like 0. (A ValidationError would answer methods
+        # other than GET with 405.)
+        return number if number <= MAX_ID else 0
 
 
 class SlugConverter(PathConverter):
