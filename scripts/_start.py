@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shlex
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import sys
 from http.client import HTTPConnection
+from pathlib import Path
 
 import _bootstrap
 import psycopg2
@@ -41,8 +43,7 @@ class Start:
         self._environ = dict(os.environ)
         self._address = _local_address(settings.host)
         self._health: dict[str, dict[str, str]] = {}
-        run = self._home / "run"
-        run.mkdir(parents=True, exist_ok=True)
+        run = _make_folder(self._home / "run")
         self._lock = ProcessLock(run / "start.lock")
         self._web = CommandService(
             "web server",
@@ -162,6 +163,14 @@ class Start:
             say("REDIS_URL does not answer: until it does, each process has caches of its own")
 
 
+def _make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SettingsError(f"SIGNPOST_HOME: cannot make {path} ({error.strerror})") from None
+    return path
+
+
 def _local_address(host: str) -> str:
     """The address by which this machine reaches a server that listens on `host`."""
     return {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
@@ -180,9 +189,10 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind(address)
         except OSError as error:
-            reason = error.strerror or str(error)
+            setting = "HOST" if error.errno == errno.EADDRNOTAVAIL else "PORT"
             raise SettingsError(
-                f"PORT: cannot listen on {host}:{port} ({reason}); set PORT to another"
+                f"{setting}: cannot listen on {host}:{port} ({error.strerror}); "
+                f"set {setting} to another"
             ) from None
 
 

@@ -1,1 +1,1 @@
-"""Private servers for the tests: `python -m tests.services run -- [pytest argument...]`."""
+"""Private servers for the tests; `python -m tests.services` runs something beside them."""

@@ -38,17 +38,32 @@ class PrivateService(Service, Protocol):
 
 
 def run_tests(arguments: Sequence[str]) -> int:
-    """Run pytest with `arguments` against private servers; answers its exit status."""
-    with StopSignals() as signals, _folder() as folder:
+    """Run pytest with `arguments` beside all servers; answers its exit status."""
+    with StopSignals() as signals, _servers(signals, with_rabbitmq=True) as environ:
+        return _run(signals, _pytest_command(arguments), environ)
+
+
+def run_command(command: Sequence[str]) -> int:
+    """Run `command` beside PostgreSQL and Valkey, in DATABASE_URL and REDIS_URL, too."""
+    with StopSignals() as signals, _servers(signals, with_rabbitmq=False) as environ:
+        addresses = {
+            "DATABASE_URL": environ["TEST_DATABASE_URL"],
+            "REDIS_URL": environ["TEST_REDIS_URL"],
+        }
+        return _run(signals, command, environ | addresses)
+
+
+@contextmanager
+def _servers(signals: StopSignals, *, with_rabbitmq: bool) -> Iterator[dict[str, str]]:
+    """An environment that names running servers, which end with the context."""
+    with _folder() as folder:
         supervisor = Supervisor(signals, _say)
         try:
-            environ = os.environ | _start(supervisor, folder)
-            return _pytest(signals, arguments, environ)
+            yield os.environ | _start(supervisor, folder, with_rabbitmq)
         except EmbeddedError as error:
-            _say(f"scripts/test: {error}")
-            return 1
+            sys.exit(f"scripts/test: {error}")
         except StopRequested:
-            return 130
+            sys.exit(130)
         finally:
             supervisor.stop()
 
@@ -63,11 +78,11 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(supervisor: Supervisor, folder: Path) -> dict[str, str]:
+def _start(supervisor: Supervisor, folder: Path, with_rabbitmq: bool) -> dict[str, str]:
     """Start every server that no variable names; answers the variables that name them."""
     services: dict[str, PrivateService] = {}
     # The slowest first; they start side by side.
-    if not os.environ.get("TEST_AMQP_URL") and rabbitmq.available():
+    if with_rabbitmq and not os.environ.get("TEST_AMQP_URL") and rabbitmq.available():
         services["TEST_AMQP_URL"] = rabbitmq.PrivateRabbitMQ(folder / "rabbitmq")
     postgres_port, valkey_port = free_ports(2)
     if not os.environ.get("TEST_DATABASE_URL"):
@@ -87,12 +102,16 @@ def _start(supervisor: Supervisor, folder: Path) -> dict[str, str]:
     return {name: service.url for name, service in services.items()}
 
 
-def _pytest(signals: StopSignals, arguments: Sequence[str], environ: dict[str, str]) -> int:
-    """Run pytest; a signal to us ends it, with its summary."""
+def _pytest_command(arguments: Sequence[str]) -> list[str]:
+    """pytest with our plugin, on every core unless the arguments speak of that themselves."""
     command = [sys.executable, "-m", "pytest", "-p", "tests.services.plugin", *arguments]
-    given = [argument.partition("=")[0] for argument in arguments]
-    if not any(option.startswith(_PARALLEL_OPTIONS) for option in given):
+    if not any(argument.startswith(_PARALLEL_OPTIONS) for argument in arguments):
         command += ["-n", str(os.cpu_count() or 1)]
+    return command
+
+
+def _run(signals: StopSignals, command: Sequence[str], environ: dict[str, str]) -> int:
+    """Run a command to its end, or to ours."""
     process = subprocess.Popen(command, env=environ)
     while (status := process.poll()) is None:
         if signals.wait(0.2):
@@ -101,7 +120,7 @@ def _pytest(signals: StopSignals, arguments: Sequence[str], environ: dict[str, s
 
 
 def _interrupt(process: subprocess.Popen[bytes]) -> int:
-    """Let pytest say what it knows: twice the signal ends it without ceremony."""
+    """Let it say what it knows: twice the signal ends pytest without ceremony."""
     for _ in range(2):
         try:
             process.send_signal(signal.SIGINT)

@@ -101,27 +101,24 @@ class PrivateRabbitMQ:
     def _environ(self) -> dict[str, str]:
         loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
         inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        return (
-            inherited
-            | {
-                "HOME": str(self._folder),  # the cookie is made there
-                "ERL_EPMD_ADDRESS": "127.0.0.1",
-                "ERL_EPMD_PORT": str(self._epmd_port),
-                "RABBITMQ_NODENAME": f"signpost-{self._port}@localhost",
-                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-                "RABBITMQ_NODE_PORT": str(self._port),
-                "RABBITMQ_DIST_PORT": str(self._distribution_port),
-                "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-                "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node itself
-                "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
-                "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
-                "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
-                "RABBITMQ_LOG_BASE": str(self._folder / "log"),
-                "RABBITMQ_PID_FILE": str(self._folder / "pid"),
-                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
-                "RABBITMQ_SERVER_ERL_ARGS": _FEW_THREADS,
-            }
-        )
+        return inherited | {
+            "HOME": str(self._folder),  # the cookie is made there
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self._epmd_port),
+            "RABBITMQ_NODENAME": f"signpost-{self._port}@localhost",
+            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+            "RABBITMQ_NODE_PORT": str(self._port),
+            "RABBITMQ_DIST_PORT": str(self._distribution_port),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node itself
+            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
+            "RABBITMQ_SERVER_ERL_ARGS": _FEW_THREADS,
+        }
 
 
 def greets(host: str, port: int) -> bool:

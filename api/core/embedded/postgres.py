@@ -191,11 +191,11 @@ class EmbeddedPostgres:
         _query(self.url, f'CREATE DATABASE "{DATABASE}"', database="postgres")
 
 
-def find_running(folder: Path) -> str | None:
+def find_running(folder: Path, database: str = DATABASE) -> str | None:
     """The URL of the server that runs over `folder`, or None."""
     url = _socket_url(folder)
     try:
-        _query(url, "SELECT 1")
+        _query(url, "SELECT 1", database)
     except psycopg2.OperationalError:
         return None
     return url

@@ -112,7 +112,7 @@ class Supervisor:
         self._watches: list[_Watch] = []
 
     def start(self, service: Service, stop_after: Service | None = None) -> None:
-        """Start a service. Stopping goes in the reverse order of starts, or as `stop_after` says."""
+        """Start a service; stopping goes in the reverse order, or as `stop_after` says."""
         watched = [watch.service for watch in self._watches]
         place = len(watched) if stop_after is None else watched.index(stop_after)
         # Noted before its start: a failure half-way through must be undone, too.
