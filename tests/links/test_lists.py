@@ -62,12 +62,15 @@ def test_domain_is_found_in_any_spelling(caller: Caller) -> None:
 
 
 def test_created_after_includes_and_created_before_excludes_the_moment(caller: Caller) -> None:
-    moment = datetime.fromisoformat(caller.create_link(title="a")["created_at"])
-    millisecond = timedelta(milliseconds=1)
-    for after, found in ((moment, ["a"]), (moment + millisecond / 2, []), (moment - millisecond, ["a"])):  # fmt: skip
-        assert titles(caller, created_after=after.isoformat()) == found
-    for before, found in ((moment, []), (moment + millisecond / 2, ["a"]), (moment - millisecond, [])):  # fmt: skip
-        assert titles(caller, created_before=before.isoformat()) == found
+    made = datetime.fromisoformat(caller.create_link(title="a")["created_at"])
+    later, earlier = made + timedelta(microseconds=1), made - timedelta(microseconds=1)
+    for moment, is_after, is_before in (
+        (earlier, True, False),
+        (made, True, False),
+        (later, False, True),
+    ):
+        assert titles(caller, created_after=moment.isoformat()) == ["a"] * is_after
+        assert titles(caller, created_before=moment.isoformat()) == ["a"] * is_before
     everything = {"created_after": "0001-01-01T00:00:00Z", "created_before": "9999-12-31T23:59:59Z"}
     assert titles(caller, **everything) == ["a"]
 

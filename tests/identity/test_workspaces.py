@@ -1,0 +1,70 @@
+"""Workspaces, as those who may manage one see it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from tests.answers import problem, wrong_fields
+from tests.caller import BASE, Caller
+
+
+def test_only_the_own_workspace_is_listed(caller: Caller, other_caller: Caller) -> None:
+    answer = caller.get("/workspaces").json or {}
+    assert answer["next_cursor"] is None
+    (workspace,) = answer["data"]
+    assert workspace["id"] == str(caller.workspace_id)
+    assert workspace["reuse_deleted_slugs"] is False
+    assert caller.get(f"/workspaces/{caller.workspace_id}").json == workspace
+
+
+def test_name_and_settings_can_be_changed(caller: Caller) -> None:
+    path = f"/workspaces/{caller.workspace_id}"
+    before = caller.get(path).json or {}
+    changed = caller.patch(path, {"name": "Ümlaut GmbH", "reuse_deleted_slugs": True}).json or {}
+    assert changed["name"] == "Ümlaut GmbH"
+    assert changed["reuse_deleted_slugs"] is True
+    assert changed["updated_at"] > before["updated_at"]
+    assert caller.get(path).json == changed
+    assert caller.patch(path, {}).json == changed
+
+
+@pytest.mark.parametrize(
+    ("patch", "wrong"),
+    [
+        ({"name": ""}, "/name"),
+        ({"name": "  "}, "/name"),
+        ({"name": None}, "/name"),
+        ({"name": "x" * 201}, "/name"),
+        ({"reuse_deleted_slugs": "yes"}, "/reuse_deleted_slugs"),
+        ({"reuse_deleted_slugs": None}, "/reuse_deleted_slugs"),
+        ({"id": "1"}, "/id"),
+    ],
+)
+def test_wrong_change_is_named(caller: Caller, patch: dict[str, Any], wrong: str) -> None:
+    assert wrong_fields(caller.patch(f"/workspaces/{caller.workspace_id}", patch)) == [wrong]
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("PATCH", {"name": "stolen"})])
+def test_another_workspace_answers_404(
+    caller: Caller, other_caller: Caller, method: str, body: Any
+) -> None:
+    for identifier in (caller.workspace_id, 1, 2**63):
+        path = f"/workspaces/{identifier}"
+        problem(other_caller.request(method, path, json=body), 404)
+    assert caller.get(f"/workspaces/{caller.workspace_id}").json["name"] == "Test"  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/workspaces"), ("GET", "/workspaces/{id}"), ("PATCH", "/workspaces/{id}")],
+)
+def test_workspaces_are_for_administrators(
+    client: FlaskClient, caller: Caller, method: str, path: str
+) -> None:
+    path = path.format(id=caller.workspace_id)
+    problem(client.open(BASE + path, method=method, json={}), 401)
+    narrow = caller.without("workspace:admin")
+    problem(narrow.request(method, path, json={}), 403, "insufficient-scope")
