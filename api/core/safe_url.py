@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 import ada_url
 
@@ -80,15 +80,15 @@ def with_query(target: str, query: str) -> str:
     if not query:
         return target
     url = ada_url.URL(target)
-    own = ada_url.URLSearchParams(url.search)
-    given = ada_url.URLSearchParams(query)
-    clashing = set(own.keys()) & set(given.keys())
-    if clashing:
-        for name in clashing:
-            own.delete(name)
-        kept = str(own)
-    else:
-        kept = url.search.removeprefix("?")
+    given = {_name_of(pair) for pair in query.split("&") if pair}
+    own = url.search.removeprefix("?").split("&")
+    # Pair by pair as they are written: to parse them all and write them anew would change those
+    # that are no text, or are not of this form at all.
+    kept = "&".join(pair for pair in own if not pair or _name_of(pair) not in given)
     # The setter drops a leading question mark; ours, rather than one of the query's own.
     url.search = f"?{kept}&{query}" if kept else f"?{query}"
     return str(url.href)
+
+
+def _name_of(pair: str) -> str:
+    return unquote_plus(pair.partition("=")[0])

@@ -202,7 +202,12 @@ def test_key_of_another_workspace_answers_404(
     assert holder(caller, made["key"]).get("/links").status_code == 200
 
 
-ROUTES = [("POST", "/api-keys"), ("GET", "/api-keys"), ("GET", "/api-keys/1"), ("DELETE", "/api-keys/1")]  # fmt: skip
+ROUTES = [
+    ("POST", "/api-keys"),
+    ("GET", "/api-keys"),
+    ("GET", "/api-keys/1"),
+    ("DELETE", "/api-keys/1"),
+]
 
 
 @pytest.mark.parametrize(("method", "path"), ROUTES)
@@ -217,8 +222,14 @@ def test_keys_are_for_administrators(
 
 @pytest.mark.parametrize(
     "spoil",
-    [str.upper, lambda key: key[:-1], lambda key: key + "A", lambda key: key[8:], lambda key: "é" + key],
-)  # fmt: skip
+    [
+        str.upper,
+        lambda key: key[:-1],
+        lambda key: key + "A",
+        lambda key: key[8:],
+        lambda key: "é" + key,
+    ],
+)
 def test_key_that_is_not_exactly_one_is_refused(
     caller: Caller, spoil: Callable[[str], str]
 ) -> None:
