@@ -59,13 +59,14 @@ def error_title(error: DomainError) -> str:
 def page(
     template: str, title: str, text: str = "", status: int = 200, **values: object
 ) -> Response:
-    """An HTML page that runs no script and loads nothing."""
+    """An HTML page that runs no script and loads nothing but the icon."""
     nonce = secrets.token_urlsafe(16)
     html = render_template(template, title=title, text=text, nonce=nonce, **values)
     response = Response(html, status, content_type="text/html; charset=utf-8")
     # No form-action: browsers hold the redirect that follows a form to it, too.
     response.headers["Content-Security-Policy"] = (
-        f"default-src 'none'; style-src 'nonce-{nonce}'; base-uri 'none'; frame-ancestors 'none'"
+        f"default-src 'none'; style-src 'nonce-{nonce}'; img-src 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     )
     response.headers["Referrer-Policy"] = "no-referrer"
     return response

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -45,10 +46,7 @@ class Relay:
         self._listener.close()
         with self._lock:
             for connection in self._open:
-                try:
-                    connection.shutdown(socket.SHUT_RDWR)
-                except OSError:
-                    pass
+                _shut(connection)
 
     def hang(self) -> None:
         """Take everything, and say nothing any more."""
@@ -100,10 +98,12 @@ class Relay:
         except OSError:
             pass
         for connection in (source, sink):
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+            _shut(connection)
         with self._lock:
             self._open.discard(source)
         source.close()
+
+
+def _shut(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, ClickRecord
 from api.clicks.recorder import ClickRecorder
+from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, ClickRecord
 from tests.caller import Caller
 from tests.redirects.conftest import AppMaker
 from tests.redirects.visitor import Visitor

@@ -32,7 +32,9 @@ class Visitor:
         headers = {"Host": self.host} | ({"Accept": self.accept} if self.accept else {})
         headers |= dict(kwargs.pop("headers", {}))
         client = self.app.test_client()
-        return client.open("/", method=method, headers=headers, environ_overrides=environ, **kwargs)
+        return client.open(
+            "/", method=method, headers=headers, environ_overrides=environ, **kwargs, buffered=True
+        )
 
     def follow(self, link: dict[str, Any], **kwargs: Any) -> TestResponse:
         """Open a link by its short address."""
