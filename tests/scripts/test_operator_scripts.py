@@ -30,9 +30,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def run(
-    environ: dict[str, str], script: str, *arguments: str
-) -> subprocess.CompletedProcess[str]:
+def run(environ: dict[str, str], script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / script, *arguments],
         env=environ,

@@ -19,6 +19,7 @@ from api.core.embedded.accounts import Account
 from api.core.embedded.errors import EmbeddedError
 from api.core.embedded.postgres import EmbeddedPostgres
 from api.core.embedded.settings import load_settings
+from api.core.embedded.sockets import drop_socket_folder
 from api.core.embedded.valkey import EmbeddedValkey
 from config.settings import SettingsError
 from tests.running import ROOT, wait_until
@@ -173,6 +174,8 @@ def test_servers_end_with_a_parent_that_is_killed(home: Path) -> None:
         process.kill()
     wait_until(lambda: not postgres.find_running(home / "postgres", "postgres"))
     wait_until(lambda: not valkey.find_running(home / "valkey"))
+    for name in ("postgres", "valkey"):
+        drop_socket_folder(home / name)  # the next start would take it over
 
 
 def test_scripts_find_running_servers(

@@ -1,0 +1,138 @@
+"""Rules that every route keeps, held against the routes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.routing import Rule
+
+from api.operations.openapi import describe
+from tests.caller import Caller
+
+# Whoever adds a route without a scope writes it here, on purpose.
+PUBLIC = {
+    "docs.asset",
+    "docs.docs",
+    "docs.docs_with_slash",
+    "docs.openapi",
+    "operations.live",
+    "operations.ready",
+    "operations.startup",
+    "redirects.favicon",
+    "redirects.follow",
+    "redirects.follow_with_password",
+    "redirects.home",
+    "redirects.robots",
+}
+API = "/api/v1"
+
+
+def scoped_rules(app: Flask) -> Iterator[tuple[Rule, str]]:
+    for rule in app.url_map.iter_rules():
+        scope = getattr(app.view_functions[rule.endpoint], "required_scope", None)
+        if scope is not None:
+            yield rule, scope
+
+
+def methods_of(rule: Rule) -> list[str]:
+    return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+
+
+def path_of(rule: Rule, identifier: str = "1") -> str:
+    path = rule.rule
+    for argument in rule.arguments:
+        path = path.replace(f"<id:{argument}>", identifier)
+    assert "<" not in path, f"{rule} has an argument that this test does not know"
+    return path.removeprefix(API)
+
+
+def test_each_route_declares_a_scope_or_is_public_on_purpose(app: Flask) -> None:
+    unguarded = {
+        rule.endpoint
+        for rule in app.url_map.iter_rules()
+        if not hasattr(app.view_functions[rule.endpoint], "required_scope")
+    }
+    assert unguarded == PUBLIC
+
+
+def test_without_a_credential_each_scoped_route_answers_401(app: Flask) -> None:
+    for rule, _ in scoped_rules(app):
+        for method in methods_of(rule):
+            answer = app.test_client().open(API + path_of(rule), method=method)
+            assert answer.status_code == 401, (method, rule)
+            assert answer.headers["WWW-Authenticate"].startswith("Bearer"), (method, rule)
+
+
+def test_without_its_scope_each_route_answers_403(app: Flask, caller: Caller) -> None:
+    narrow: dict[str, Caller] = {}
+    for rule, scope in scoped_rules(app):
+        poor = narrow.setdefault(scope, caller.without(scope))
+        for method in methods_of(rule):
+            answer = poor.request(method, path_of(rule))
+            assert answer.status_code == 403, (method, rule)
+            assert scope in answer.headers["WWW-Authenticate"], (method, rule)
+
+
+def test_things_of_another_workspace_answer_404(
+    app: Flask, caller: Caller, other_caller: Caller
+) -> None:
+    key = other_caller.post("/api-keys", {"name": "Theirs"}).json or {}
+    domain = other_caller.post("/domains", {"host": "theirs.example"}).json or {}
+    theirs = {
+        "link_id": other_caller.create_link()["id"],
+        "key_id": key["id"],
+        "domain_id": domain["id"],
+        "workspace_id": str(other_caller.workspace_id),
+    }
+    seen = set()
+    for rule, _ in scoped_rules(app):
+        for argument in rule.arguments:
+            seen.add(argument)
+            for method in methods_of(rule):
+                body = {"json": {}} if method in ("PATCH", "POST", "PUT") else {}
+                answer = caller.request(method, path_of(rule, theirs[argument]), **body)
+                assert answer.status_code == 404, (method, rule)
+    assert seen == set(theirs)
+
+
+@pytest.mark.parametrize("path", ["/links", "/api-keys", "/domains", "/workspaces"])
+def test_each_list_is_a_page(path: str, caller: Caller) -> None:
+    answer = caller.get(path).json or {}
+    assert set(answer) == {"data", "next_cursor"}
+
+
+def test_each_operation_is_described_in_full(app: Flask) -> None:
+    description = describe(app.extensions["signpost.openapi"])
+    names = set()
+    for path, operation in operations(description):
+        name = operation["operationId"]
+        assert name not in names
+        names.add(name)
+        assert operation["summary"], name
+        if path.startswith(API):
+            assert set(operation["responses"]) >= {"401", "403"}, name
+            assert operation["security"], name
+        if "requestBody" in operation and path.startswith(API):
+            (content,) = operation["requestBody"]["content"].values()
+            reference = content["schema"]["$ref"].rpartition("/")[2]
+            fields = description["components"]["schemas"][reference]["properties"]
+            assert any("example" in field for field in fields.values()), name
+
+
+def test_each_route_is_in_the_description(app: Flask) -> None:
+    described = {
+        operation["operationId"]
+        for _, operation in operations(describe(app.extensions["signpost.openapi"]))
+    }
+    for rule, _ in scoped_rules(app):
+        assert rule.endpoint.rpartition(".")[2] in described
+
+
+def operations(description: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for path, item in description["paths"].items():
+        for method, operation in item.items():
+            if method in ("get", "post", "put", "patch", "delete"):
+                yield path, operation

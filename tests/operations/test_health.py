@@ -1,0 +1,92 @@
+"""Health: what a process says of itself while what it needs is there, away or hanging."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from api.app import create_app
+from config.settings import Settings
+
+
+def make_app(tmp_path: Path, **environ: str) -> Flask:
+    return create_app(
+        Settings.load(
+            {
+                "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+                "REDIS_URL": "redis://127.0.0.1:1/0",
+                "SIGNPOST_HOME": str(tmp_path),
+                "SECRET_KEY": "a secret of the tests only",
+                **environ,
+            }
+        )
+    )
+
+
+@pytest.fixture
+def silent_port() -> Iterator[int]:
+    """A server that accepts and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_live_needs_nothing(tmp_path: Path) -> None:
+    answer = make_app(tmp_path).test_client().get("/health/live")
+    assert (answer.status_code, answer.json) == (200, {"status": "live"})
+
+
+def test_ready_names_each_dependency(app: Flask) -> None:
+    answer = app.test_client().get("/health/ready")
+    assert answer.status_code == 200
+    assert (answer.json or {})["checks"]["database"]["status"] == "up"
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+def test_without_redis_the_process_is_degraded_but_ready(tmp_path: Path, database_url: str) -> None:
+    answer = make_app(tmp_path, DATABASE_URL=database_url).test_client().get("/health/ready")
+    assert answer.status_code == 200
+    assert (answer.json or {})["status"] == "degraded"
+    assert (answer.json or {})["checks"]["redis"]["status"] == "down"
+
+
+def test_without_its_database_the_process_is_not_ready(tmp_path: Path) -> None:
+    answer = make_app(tmp_path).test_client().get("/health/ready")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert (answer.json or {})["status"] == "unready"
+
+
+def test_a_hanging_database_does_not_hang_the_answer(tmp_path: Path, silent_port: int) -> None:
+    url = f"postgresql://nobody@127.0.0.1:{silent_port}/none"
+    started = time.monotonic()
+    answer = make_app(tmp_path, DATABASE_URL=url).test_client().get("/health/ready")
+    assert answer.status_code == 503
+    assert time.monotonic() - started < 10
+
+
+def test_startup_waits_for_the_schema(app: Flask, tmp_path: Path) -> None:
+    assert app.test_client().get("/health/startup").status_code == 200
+    assert make_app(tmp_path).test_client().get("/health/startup").status_code == 503
+
+
+def test_docs_load_only_what_is_served_here(app: Flask) -> None:
+    client = app.test_client()
+    page = client.get("/docs").text
+    assert "http" not in page.replace("https", "http").split("<body>")[0].split("<title>")[1]
+    for name in ("swagger-ui.css", "swagger-ui-bundle.js", "docs.js"):
+        assert f"/docs/assets/{name}" in page
+        assert client.get(f"/docs/assets/{name}").status_code == 200
+    assert client.get("/docs/assets/nothing.js").status_code == 404
+
+
+def test_description_is_openapi_3_1_and_cached_by_its_tag(app: Flask) -> None:
+    client = app.test_client()
+    first = client.get("/api/v1/openapi.json")
+    assert (first.json or {})["openapi"].startswith("3.1")
+    again = client.get("/api/v1/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
