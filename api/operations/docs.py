@@ -12,9 +12,7 @@ from werkzeug.wrappers import Response as AnyResponse
 from api.core.answers import JSON, to_json
 from api.operations.openapi import describe
 
-blueprint = Blueprint(
-    "docs", __name__, template_folder="templates", static_folder="static", static_url_path=None
-)
+blueprint = Blueprint("docs", __name__, template_folder="templates")
 
 _SWAGGER_UI = Path(flask_swagger_ui.__file__).parent / "dist"
 _ASSETS = frozenset({"swagger-ui.css", "swagger-ui-bundle.js", "favicon-32x32.png"})

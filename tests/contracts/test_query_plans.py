@@ -51,6 +51,25 @@ FILL_TOTALS = text(
     """
 )
 # Tables that stay small here, such as keys and domains, are rightly read whole.
+FILL_KEYS = text(
+    """
+    INSERT INTO api_keys (id, workspace_id, name, prefix, key_hash, scopes)
+    SELECT n, :workspace, 'key', 'sp_live_', sha256(n::text::bytea), '{}'
+    FROM generate_series(1, 5000) n
+    """
+)
+FILL_DOMAINS = text(
+    """
+    INSERT INTO domains (id, workspace_id, host)
+    SELECT n, :workspace, 'host-' || n || '.example' FROM generate_series(1, 5000) n
+    """
+)
+FILL_ANSWERS = text(
+    """
+    INSERT INTO idempotency_keys (slot, workspace_id, key, fingerprint)
+    SELECT n % 1024, :workspace, n, sha256(n::text::bytea) FROM generate_series(1, 5000) n
+    """
+)
 GUARDED = ("links", "link_tags", "link_totals")
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at")
@@ -103,6 +122,8 @@ def filled(environ: dict[str, str], database_url: str) -> Iterator[Filled]:
             for caller, links in ((large, LARGE), (small, SMALL)):
                 workspace = {"workspace": caller.workspace_id, "links": links}
                 connection.execute(FILL_LINKS, workspace)
+            for directory in (FILL_KEYS, FILL_DOMAINS, FILL_ANSWERS):
+                connection.execute(directory, {"workspace": large.workspace_id})
             connection.execute(FILL_TAGS)
             connection.execute(FILL_TOTALS)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:

@@ -77,7 +77,7 @@ def test_startup_waits_for_the_schema(app: Flask, tmp_path: Path) -> None:
 def test_docs_load_only_what_is_served_here(app: Flask) -> None:
     client = app.test_client()
     page = client.get("/docs").text
-    assert "http" not in page.replace("https", "http").split("<body>")[0].split("<title>")[1]
+    assert "://" not in page
     for name in ("swagger-ui.css", "swagger-ui-bundle.js", "docs.js"):
         assert f"/docs/assets/{name}" in page
         assert client.get(f"/docs/assets/{name}").status_code == 200
