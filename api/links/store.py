@@ -9,7 +9,6 @@ from typing import Any, TypeAlias
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Select,
     SmallInteger,
     Text,
     cast,
@@ -31,7 +30,13 @@ from api.links.models import Link, LinkTag, LinkTotal
 
 Column: TypeAlias = ColumnElement[Any] | InstrumentedAttribute[Any]
 
-CLICKS = func.coalesce(LinkTotal.clicks, 0).label("clicks")
+# A subquery, not a join: it is asked for the rows of the page alone, after they were chosen.
+CLICKS = func.coalesce(
+    select(LinkTotal.clicks)
+    .where(LinkTotal.slot == Link.slot, LinkTotal.link_id == Link.id)
+    .scalar_subquery(),
+    0,
+).label("clicks")
 
 # The columns that each field of the answer is made of.
 COLUMNS: dict[str, tuple[Column, ...]] = {
@@ -68,18 +73,11 @@ _ALL = columns_of(COLUMNS)
 _NEW = [literal(0).label("clicks") if column is CLICKS else column for column in _ALL]
 
 
-def with_totals(statement: Select[Any]) -> Select[Any]:
-    """Join the click totals, which a link without clicks has none of."""
-    return statement.outerjoin(
-        LinkTotal, (LinkTotal.slot == Link.slot) & (LinkTotal.link_id == Link.id)
-    )
-
-
 def get_link(
     session: ReadSession, workspace: int, slot: int, identifier: int, *, lock: bool = False
 ) -> AnyRow | None:
     """A link that is not deleted; locked until the transaction ends, if asked."""
-    statement = with_totals(select(*_ALL, Link.workspace_id).select_from(Link)).where(
+    statement = select(*_ALL, Link.workspace_id).where(
         Link.slot == slot,
         Link.id == identifier,
         Link.workspace_id == workspace,
@@ -146,7 +144,7 @@ def find_by_url(
 ) -> Sequence[AnyRow]:
     """Links of the workspace to exactly this address, the oldest first."""
     statement = (
-        with_totals(select(*_ALL).select_from(Link))
+        select(*_ALL)
         .where(
             Link.workspace_id == workspace,
             func.md5(Link.url) == func.md5(url),
@@ -221,8 +219,6 @@ def find_links(
 ) -> Sequence[AnyRow]:
     """A page of links in the order `sort`, beginning after the sort key `after`."""
     statement = select(*columns).select_from(Link)
-    if CLICKS in columns:
-        statement = with_totals(statement)
     keys: list[Column] = [Link.updated_at, Link.id] if "updated_at" in sort else [Link.id]
     descending = sort.startswith("-")
     statement = statement.where(

@@ -70,7 +70,7 @@ FILL_ANSWERS = text(
     SELECT n % 1024, :workspace, n, sha256(n::text::bytea) FROM generate_series(1, 5000) n
     """
 )
-GUARDED = ("links", "link_tags", "link_totals")
+GUARDED = ("links", "link_tags", "link_totals", "idempotency_keys", "api_keys", "domains")
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at")
 FILTERS = (
@@ -108,10 +108,13 @@ class Filled(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def filled(environ: dict[str, str], database_url: str) -> Iterator[Filled]:
+def filled(
+    environ: dict[str, str], database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Filled]:
     """Two workspaces with links."""
     with scratch_database(database_url) as url:
-        settings = Settings.load(environ | {"DATABASE_URL": url})
+        home = str(tmp_path_factory.mktemp("filled"))
+        settings = Settings.load(environ | {"DATABASE_URL": url, "SIGNPOST_HOME": home})
         migrate(settings, report=lambda line: None)
         app = create_app(settings)
         db = app.extensions["signpost"].db
@@ -129,8 +132,9 @@ def filled(environ: dict[str, str], database_url: str) -> Iterator[Filled]:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("VACUUM ANALYZE"))
         engine.dispose()
+        app.extensions["signpost"].start_worker()
         yield Filled(app, large, small)
-        db.dispose()
+        app.extensions["signpost"].stop_worker()
 
 
 @contextmanager
