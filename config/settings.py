@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import ada_url
 import marshmallow as ma
 from marshmallow import validate
 
@@ -70,16 +71,19 @@ class _RedisURL(ma.fields.String):
 
 
 class _BaseURL(ma.fields.String):
-    """`scheme://host[:port]` without a path; the trailing slash is dropped."""
+    """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
+
+    _NOT_ONE = "Not of the form https://host or http://host:port."
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs).rstrip("/")
-        if not text:
-            return None
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query:
-            raise ma.ValidationError("Not of the form https://host or http://host:port.")
-        return text
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            url = ada_url.URL(text)
+        except ValueError:
+            raise ma.ValidationError(self._NOT_ONE) from None
+        if url.protocol not in ("http:", "https:") or url.href != f"{url.origin}/":
+            raise ma.ValidationError(self._NOT_ONE)
+        return str(url.origin)
 
 
 _SIZE = validate.Range(min=1)
