@@ -36,7 +36,7 @@ def test_base_url_has_one_spelling(given: str, kept: str) -> None:
     ],
 )
 def test_what_is_no_base_url_is_named_in_one_line(text: str) -> None:
-    with pytest.raises(SettingsError, match="^BASE_URL: Not of the form .*$"):
+    with pytest.raises(SettingsError, match=r"^BASE_URL: Not of the form .*$"):
         Settings.load({"BASE_URL": text})
 
 
