@@ -71,13 +71,15 @@ class Ingest:
         enricher: Enricher,
         add_counts: Callable[[WriteSession, Sequence[EnrichedClick]], None],
         add_totals: Callable[[WriteSession, Totals], None],
+        after_commit: Callable[[Sequence[EnrichedClick]], None] = lambda clicks: None,
     ) -> None:
         """`add_counts` and `add_totals` count the clicks of one shard within the transaction that
-        stores them."""
+        stores them; `after_commit` is told of those that were new, and must not fail."""
         self._db = db
         self._enricher = enricher
         self._add_counts = add_counts
         self._add_totals = add_totals
+        self._after_commit = after_commit
         self._partitions = Partitions(db)
 
     def ingest(self, segments: Sequence[RawSegment]) -> Outcome:
@@ -146,6 +148,8 @@ class Ingest:
                 store.copy_clicks(session, clicks)
                 self._add_counts(session, clicks)
                 self._add_totals(session, _totals(clicks))
+        if clicks:
+            self._after_commit(clicks)
         return len(clicks)
 
     def _by_shard(
