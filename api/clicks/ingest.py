@@ -71,7 +71,7 @@ class Ingest:
         enricher: Enricher,
         add_counts: Callable[[WriteSession, Sequence[EnrichedClick]], None],
         add_totals: Callable[[WriteSession, Totals], None],
-        after_commit: Callable[[Sequence[EnrichedClick]], None] = lambda clicks: None,
+        after_commit: Callable[[Sequence[EnrichedClick]], None] = lambda _clicks: None,
     ) -> None:
         """`add_counts` and `add_totals` count the clicks of one shard within the transaction that
         stores them; `after_commit` is told of those that were new, and must not fail."""
