@@ -1,10 +1,10 @@
-"""Tables of a shard: raw clicks and the segments they came in."""
+"""Tables of a shard: raw clicks, the segments they came in, and what was deleted of them."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import BigInteger, DateTime, Index, SmallInteger, String, Text, func
+from sqlalchemy import BigInteger, DateTime, Index, SmallInteger, String, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.core.database.tables import ShardTable
@@ -53,3 +53,42 @@ class IngestedSegment(ShardTable):
     )
 
     __table_args__ = (Index(None, "ingested_at"),)
+
+
+class ClickHorizon(ShardTable):
+    """From when on the raw clicks of a workspace are complete on this shard.
+
+    Moves forward before anything is deleted, and never back: what is counted of the time before
+    cannot be counted again. `slot` is any slot of the shard; a workspace without a row has lost
+    nothing.
+    """
+
+    __tablename__ = "click_horizons"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    complete_from: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+
+
+class ClickErasure(ShardTable):
+    """A link whose clicks up to a moment were erased on request; kept, so that none comes back."""
+
+    __tablename__ = "click_erasures"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True)
+    link_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    workspace_id: Mapped[int] = mapped_column(BigInteger)
+    erased_until: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    requested_at: Mapped[datetime] = mapped_column(
+        DateTime(timezone=True), server_default=func.now()
+    )
+    # Empty while clicks of before may still be found, or arrive.
+    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        Index(
+            "ix_click_erasures_unfinished",
+            "requested_at",
+            postgresql_where=text("finished_at IS NULL"),
+        ),
+    )
