@@ -111,6 +111,7 @@ def _add_api(
     """Management, statistics and their description."""
     from api.clicks import routes as clicks_routes  # noqa: PLC0415
     from api.clicks.service import ClickService  # noqa: PLC0415
+    from api.core.cache import AnswerCache  # noqa: PLC0415
     from api.core.idempotency import IdempotencyKeys  # noqa: PLC0415
     from api.domains import routes as domains_routes  # noqa: PLC0415
     from api.identity import routes as identity_routes  # noqa: PLC0415
@@ -120,8 +121,15 @@ def _add_api(
     from api.operations.openapi import make_api  # noqa: PLC0415
     from api.services import management_services  # noqa: PLC0415
     from api.stats import routes as stats_routes  # noqa: PLC0415
+    from api.stats.cached import StatsCache  # noqa: PLC0415
     from api.stats.service import StatsService  # noqa: PLC0415
 
+    answers = AnswerCache(
+        app,
+        settings.redis_url,
+        settings.redis_timeout_seconds,
+        local_entries=settings.stats_cache_local_entries,
+    )
     management = management_services(settings, db, domains, evictions)
     links = management.links
     for instance in (
@@ -131,6 +139,7 @@ def _add_api(
         IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
         ClickService(db, links, secret),
         StatsService(db, links),
+        StatsCache(answers, settings.stats_cache_seconds),
     ):
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = management.identity.authenticate

@@ -200,6 +200,16 @@ class Settings:
         5, "Wrong passwords per link and address before 429.", 1, 10_000
     )
     idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered.")
+    stats_cache_seconds: int = _integer(
+        5,
+        "Life of cached statistics of a period that still goes on (those of older periods live a "
+        "minute or an hour); 0: none are cached.",
+        0,
+        3600,
+    )
+    stats_cache_local_entries: int = _integer(
+        256, "Statistics that each process keeps while Redis is away.", 1
+    )
     spool_segment_bytes: int = _integer(
         1_000_000, "Size at which a spool segment is sealed.", 1_000, 1_000_000
     )

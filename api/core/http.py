@@ -334,6 +334,10 @@ _HEADERS: dict[str, dict[str, Any]] = {
     "X-Request-ID": {"description": "Names this request in logs.", "schema": {"type": "string"}},
     "Location": {"description": "Address of the new resource.", "schema": {"type": "string"}},
     "ETag": {"description": "Version of the resource.", "schema": {"type": "string"}},
+    "Cache-Control": {
+        "description": "For how long the answer may be shown again.",
+        "schema": {"type": "string"},
+    },
     "Link": {"description": "`rel=next`: the next page (RFC 8288).", "schema": {"type": "string"}},
     "Idempotent-Replayed": {
         "description": "`true` on an answer that was given before.",

@@ -6,9 +6,12 @@ from typing import Any
 
 from flask import Response
 
-from api.core.answers import json_response
+from api.core.answers import to_json
+from api.core.cache import answer_response
 from api.core.http import Blueprint, principal
 from api.core.registry import service
+from api.links.service import LinkService
+from api.stats.cached import StatsCache
 from api.stats.schemas import STATS_QUERY, StatsOut, present_stats
 from api.stats.service import StatsQuery, StatsService
 
@@ -18,19 +21,33 @@ blueprint = Blueprint("stats", __name__, description="Answers about clicks")
 @blueprint.route("/links/<id:link_id>/stats")
 @blueprint.scope("stats:read")
 @blueprint.takes_query(STATS_QUERY)
-@blueprint.answers(200, StatsOut)
+@blueprint.answers(200, StatsOut, headers=("ETag", "Cache-Control"))
+@blueprint.answers(304, description="`If-None-Match` names the current answer")
 @blueprint.fails(404)
 def link_stats(link_id: int, query: dict[str, Any]) -> Response:
     """Count the clicks and visitors of a link"""
-    stats = service(StatsService).link_stats(principal().workspace_id, link_id, StatsQuery(**query))
-    return json_response(present_stats(stats, query))
+    workspace = principal().workspace_id
+    # Whatever is kept: the link may be deleted since.
+    service(LinkService).require(workspace, link_id)
+
+    def compute(asked: dict[str, Any]) -> bytes:
+        stats = service(StatsService).link_stats(workspace, link_id, StatsQuery(**asked))
+        return to_json(present_stats(stats, asked))
+
+    return answer_response(service(StatsCache).answer(workspace, f"link:{link_id}", query, compute))
 
 
 @blueprint.route("/stats")
 @blueprint.scope("stats:read")
 @blueprint.takes_query(STATS_QUERY)
-@blueprint.answers(200, StatsOut)
+@blueprint.answers(200, StatsOut, headers=("ETag", "Cache-Control"))
+@blueprint.answers(304, description="`If-None-Match` names the current answer")
 def workspace_stats(query: dict[str, Any]) -> Response:
     """Count the clicks and visitors of all links of the workspace"""
-    stats = service(StatsService).workspace_stats(principal().workspace_id, StatsQuery(**query))
-    return json_response(present_stats(stats, query))
+    workspace = principal().workspace_id
+
+    def compute(asked: dict[str, Any]) -> bytes:
+        stats = service(StatsService).workspace_stats(workspace, StatsQuery(**asked))
+        return to_json(present_stats(stats, asked))
+
+    return answer_response(service(StatsCache).answer(workspace, "workspace", query, compute))
