@@ -1,27 +1,39 @@
-"""The spool format, version 1: what a worker writes for each click before it answers.
+"""The spool format, version 2: what a worker writes for each click before it answers.
 
-A segment is lines of UTF-8. The first is a JSON object, `{"v":1,"segment":id,"created_ms":n}`;
-each other one is a JSON array, the fields of `ClickRecord` in order. A last line without its
-newline is a click that was never answered: its writer died within the write.
+A segment is lines of UTF-8. The first is a JSON object, `{"v":2,"segment":id,"created_ms":n}`;
+each other one is a JSON array: the nine fields of `ClickRecord` in order, or the five of
+`OrphanRecord`, which version 1 did not have. A last line without its newline is a click that was
+never answered: its writer died within the write.
 
 This file is on the redirect's hot path and imports nothing heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import orjson
 
-VERSION = 1
+VERSION = 2
+_VERSIONS = (1, 2)
 FLAG_HEAD = 1  # a HEAD request
 FLAG_PREFETCH = 2  # the browser or a previewer fetched ahead of any person
+
+# Why no link answered a visit. The numbers are stored: append, never renumber.
+ORPHAN_UNKNOWN = 1  # there is no such slug
+ORPHAN_GONE = 2  # the link has expired, is used up or was deleted
+ORPHAN_INACTIVE = 3  # the link is disabled, or has not started
+ORPHAN_ROOT = 4  # "/", which is no link's
 
 MAX_TEXT = 1024
 MAX_QUERY = 2048
 _MAX_BIGINT = (1 << 63) - 1
+_MAX_SMALLINT = (1 << 15) - 1
+MAX_HOST = 253
 _TYPES = (int, int, int, str, str, str, str, str, int)
+_ORPHAN_TYPES = (int, int, str, int, int)
+_ORPHAN_FIELDS = len(_ORPHAN_TYPES)
 _NEWLINE = orjson.OPT_APPEND_NEWLINE
 
 
@@ -77,6 +89,38 @@ class ClickRecord(NamedTuple):
         return cls(*values)
 
 
+class OrphanRecord(NamedTuple):
+    """Visits of one moment that no link answered: how many, of what kind and at which host."""
+
+    at_ms: int  # milliseconds since the Unix epoch
+    kind: int  # one of the constants above
+    host: str  # empty for a host that nobody has claimed
+    workspace_id: int  # 0 where they belong to nobody
+    visits: int
+
+    def to_line(self) -> bytes:
+        """The line of these visits, newline included."""
+        return orjson.dumps(self, option=_NEWLINE)
+
+    @classmethod
+    def from_values(cls, values: Any) -> OrphanRecord:
+        """A record of a decoded line.
+
+        Raises:
+            SegmentError: it is not the array of visits.
+        """
+        if type(values) is not list or tuple(map(type, values)) != _ORPHAN_TYPES:
+            raise SegmentError("a line is not the array of a click, nor of visits without a link")
+        at_ms, kind, host, workspace_id, visits = values
+        if min(at_ms, workspace_id) < 0 or max(at_ms, workspace_id, visits) > _MAX_BIGINT:
+            raise SegmentError("a line has a number out of its range")
+        if not 0 < kind <= _MAX_SMALLINT or visits < 1:
+            raise SegmentError("a line has a number out of its range")
+        if len(host) > MAX_HOST or "\0" in host:
+            raise SegmentError("a line has a host that is none")
+        return cls(*values)
+
+
 class Segment(NamedTuple):
     """A segment that was read."""
 
@@ -84,6 +128,7 @@ class Segment(NamedTuple):
     created_ms: int
     records: list[ClickRecord]
     torn: bool  # whether its last line was cut off, and left out
+    orphans: Sequence[OrphanRecord] = ()
 
 
 def header_line(segment_id: str, created_ms: int) -> bytes:
@@ -102,31 +147,40 @@ def read_segment(body: bytes) -> Segment:
     if not newline:
         raise SegmentError("there is no header")
     header, *lines = whole.split(b"\n")
-    segment_id, created_ms = _read_header(header)
-    return Segment(segment_id, created_ms, list(_read_lines(lines)), torn=bool(rest))
+    version, segment_id, created_ms = _read_header(header)
+    decoded = _read_lines(lines)
+    orphans: list[OrphanRecord] = []
+    if version > 1:
+        few = list(filter(_is_orphan, decoded))
+        if few:
+            orphans = list(map(OrphanRecord.from_values, few))
+            decoded = [line for line in decoded if not _is_orphan(line)]
+    records = list(map(ClickRecord.from_values, decoded))
+    return Segment(segment_id, created_ms, records, bool(rest), orphans)
 
 
 def count_clicks(body: bytes) -> int:
-    """How many clicks a segment holds, without reading it."""
+    """About how many clicks a segment holds, without reading it: lines that count visits without
+    a link are counted with them, of which there are few."""
     return max(body.count(b"\n") - 1, 0)
 
 
-def _read_header(line: bytes) -> tuple[str, int]:
+def _read_header(line: bytes) -> tuple[int, str, int]:
     try:
         header = orjson.loads(line)
         version, segment_id, created_ms = header["v"], header["segment"], header["created_ms"]
     except (orjson.JSONDecodeError, TypeError, KeyError) as error:
         raise SegmentError(f"the header cannot be read: {error!r}") from None
-    if version != VERSION:
+    if type(version) is not int or version not in _VERSIONS:
         raise SegmentError(f"version {version!r} is unknown here")
     if not isinstance(segment_id, str) or not 1 <= len(segment_id) <= 64:
         raise SegmentError("the header names no segment")
     if type(created_ms) is not int:
         raise SegmentError("the header has no time")
-    return segment_id, created_ms
+    return version, segment_id, created_ms
 
 
-def _read_lines(lines: list[bytes]) -> Iterator[ClickRecord]:
+def _read_lines(lines: list[bytes]) -> list[Any]:
     try:
         # One call for all lines takes half as long as one for each.
         decoded = orjson.loads(b"[" + b",".join(lines) + b"]")
@@ -134,7 +188,11 @@ def _read_lines(lines: list[bytes]) -> Iterator[ClickRecord]:
         raise SegmentError(f"a line is not JSON: {error}") from None
     if len(decoded) != len(lines):
         raise SegmentError("a line holds more than one value")
-    return map(ClickRecord.from_values, decoded)
+    return decoded
+
+
+def _is_orphan(line: Any) -> bool:
+    return type(line) is list and len(line) == _ORPHAN_FIELDS
 
 
 def _encodable(value: int | str) -> int | str:

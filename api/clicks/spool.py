@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from api.clicks.folder import NEW, OPEN, READY, SpoolFolder, new_segment_id, try_lock
-from api.clicks.records import ClickRecord, header_line
+from api.clicks.records import ClickRecord, OrphanRecord, header_line
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +58,9 @@ class Spool:
         self._sealer = threading.Thread(target=self._seal_by_age, name="spool", daemon=True)
         self._sealer.start()
 
-    def record(self, click: ClickRecord) -> None:
-        """Write one click; when this returns, the death of the process does not lose it.
+    def record(self, click: ClickRecord | OrphanRecord) -> None:
+        """Write one click, or one line of visits without a link; when this returns, the death of
+        the process does not lose it.
 
         Raises:
             OSError: the disk refused, and the click is not recorded.

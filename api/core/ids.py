@@ -28,6 +28,11 @@ def slot_of(domain: str, slug: str) -> int:
     return zlib.crc32(f"{domain}/{slug}".encode()) % SLOTS
 
 
+def slot_of_host(host: str) -> int:
+    """The slot that keeps what is counted of a host as a whole."""
+    return zlib.crc32(host.encode()) % SLOTS
+
+
 def slot_of_id(identifier: int) -> int:
     """The slot that an id carries."""
     return (identifier >> _SLOT_SHIFT) & (SLOTS - 1)

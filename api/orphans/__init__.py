@@ -1,0 +1,1 @@
+"""Count the visits that no link answered, and answer questions about them."""
