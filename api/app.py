@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from flask import Flask
 from flask.json.provider import JSONProvider
 
+from api.clicks.folder import SpoolFolder
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
@@ -23,6 +24,9 @@ from api.operations import routes as operations_routes
 from api.operations.health import HealthService
 from api.runtime import Runtime
 from config.settings import Settings
+
+if TYPE_CHECKING:
+    from api.clicks.queue.shipper import Shipper
 
 API_PREFIX = "/api/v1"
 
@@ -55,15 +59,17 @@ def create_app(settings: Settings) -> Flask:
     secret = settings.resolved_secret_key()
     db = Database(settings)
     evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
+    redirecting = "redirect" in settings.signpost_services
+    shipper = _make_shipper(settings) if redirecting else None
     spool = Spool(
         settings.spool_path,
         settings.spool_segment_bytes,
         settings.spool_segment_seconds,
         settings.spool_max_bytes,
+        on_seal=shipper.wake if shipper else lambda: None,
     )
-    app.extensions["signpost"] = Runtime(db, evictions, spool)
+    app.extensions["signpost"] = Runtime(db, evictions, spool, shipper)
     domains = DomainService(db, evictions, secret, settings.default_domain)
-    redirecting = "redirect" in settings.signpost_services
     for instance in (
         settings,
         domains,
@@ -76,6 +82,16 @@ def create_app(settings: Settings) -> Flask:
     if redirecting:
         _add_redirects(app, settings, db, evictions, spool)
     return app
+
+
+def _make_shipper(settings: Settings) -> Shipper | None:
+    """What ships clicks to the broker, where there is one."""
+    if settings.amqp_url is None:
+        return None
+    from api.clicks.queue.broker import Broker  # noqa: PLC0415
+    from api.clicks.queue.shipper import Shipper  # noqa: PLC0415
+
+    return Shipper(SpoolFolder(settings.spool_path), Broker.of(settings, settings.amqp_url))
 
 
 def _add_redirects(

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
+
+if TYPE_CHECKING:
+    from api.clicks.queue.shipper import Shipper
+
+# Once a process is told to stop there is little time: Procfile hosts give 30 seconds in all.
+_SHIP_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +23,7 @@ class Runtime:
     db: Database
     evictions: Evictions
     spool: Spool
+    shipper: Shipper | None = None
 
     def dispose_after_fork(self) -> None:
         """Forget connections that belong to the parent process, without closing them."""
@@ -25,9 +33,14 @@ class Runtime:
         """Begin in the process that will serve."""
         self.spool.start()
         self.evictions.start()
+        if self.shipper is not None:
+            self.shipper.start()
 
     def stop_worker(self) -> None:
-        """Seal what is recorded, and let go."""
+        """Seal what is recorded, ship it where there is a broker, and let go."""
         self.evictions.stop()
         self.spool.close()
+        if self.shipper is not None:
+            # The disk may go with the process, as on Procfile hosts.
+            self.shipper.stop(_SHIP_SECONDS)
         self.db.dispose()

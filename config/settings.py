@@ -70,6 +70,21 @@ class _RedisURL(ma.fields.String):
         return text or None
 
 
+class _AmqpURL(ma.fields.String):
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        try:
+            url = urlsplit(text)
+            usable = url.scheme in ("amqp", "amqps") and url.hostname and url.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ma.ValidationError(
+                "Not an AMQP URL (amqp://user:password@host:5672/vhost, amqps://)."
+            )
+        return text
+
+
 class _BaseURL(ma.fields.String):
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
 
@@ -138,6 +153,26 @@ class Settings:
     )
     redis_url: str | None = _setting(
         None, _RedisURL(), "Redis or Valkey URL; default: the embedded server."
+    )
+    amqp_url: str | None = _setting(
+        None,
+        _AmqpURL(),
+        "RabbitMQ URL, `amqp://` or `amqps://`: clicks go through its queue to consumers anywhere; "
+        "default: the consumer of this host reads the spool.",
+    )
+    amqp_queue: str = _setting(
+        "signpost.clicks",
+        ma.fields.String(validate=validate.Regexp(r"[A-Za-z0-9._-]{1,100}\Z")),
+        "Name of the queue of the clicks, and the beginning of what belongs to it.",
+    )
+    amqp_prefetch: int = _integer(
+        100, "Segments, of at most 1 MB, that a consumer holds in memory.", 1, 10_000
+    )
+    amqp_max_queue_bytes: int = _integer(
+        1 << 32, "Size at which the queue refuses clicks, which then wait in the spool.", 1_000_000
+    )
+    amqp_timeout_seconds: float = _seconds(
+        10.0, "Longest wait for the broker to connect or to confirm; also to ship at the stop."
     )
     secret_key: str | None = _setting(
         None,

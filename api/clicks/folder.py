@@ -51,8 +51,11 @@ class SpoolFolder:
 
     def ready_segments(self) -> list[Path]:
         """The sealed segments, oldest first."""
-        found = [self.path / entry.name for entry in self._entries() if entry.name.endswith(READY)]
-        return sorted(found)
+        return [self.path / name for name in self.ready_names()]
+
+    def ready_names(self) -> list[str]:
+        """The names of the sealed segments' files, oldest first: there can be very many."""
+        return sorted(entry.name for entry in self._entries() if entry.name.endswith(READY))
 
     def size_bytes(self) -> int:
         """Bytes of all segments, sealed or not; those that were rejected are not counted."""

@@ -23,8 +23,9 @@ class LocalSpool:
 
     def __init__(self, folder: SpoolFolder) -> None:
         self._folder = folder
-        self._waiting: deque[Path] = deque()
+        self._waiting: deque[str] = deque()
         self._held: dict[str, tuple[Path, int]] = {}
+        self._unreadable: set[str] = set()  # those that were told of
         self._adopted_at = -_ADOPT_EVERY_SECONDS
 
     def take(self, most_clicks: int) -> list[RawSegment]:
@@ -34,7 +35,7 @@ class LocalSpool:
         if not self._waiting:
             self._look()
         while self._waiting and clicks < most_clicks:
-            segment = self._take_one(self._waiting.popleft())
+            segment = self._try_one(self._waiting.popleft())
             if segment is not None:
                 taken.append(segment)
                 clicks += count_clicks(segment.body)
@@ -43,8 +44,10 @@ class LocalSpool:
     def acknowledge(self, segment: RawSegment) -> None:
         """The segment is counted: its file goes."""
         path, descriptor = self._held.pop(segment.name)
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+        try:
+            path.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
 
     def reject(self, segment: RawSegment, reason: str) -> None:
         """The segment cannot be counted: it is laid aside, with a file that says why."""
@@ -67,21 +70,38 @@ class LocalSpool:
         if now - self._adopted_at >= _ADOPT_EVERY_SECONDS:
             self._adopted_at = now
             self._folder.adopt_orphans()
-        self._waiting.extend(self._folder.ready_segments())
+        self._waiting.extend(self._folder.ready_names())
 
     def adopt_now(self) -> None:
         """Look for orphans at the next take, however short ago that was done."""
         self._adopted_at = -_ADOPT_EVERY_SECONDS
 
+    def _try_one(self, name: str) -> RawSegment | None:
+        """One that cannot be read keeps no other from being taken; it is told of once."""
+        try:
+            return self._take_one(self._folder.path / name)
+        except OSError as error:
+            if name not in self._unreadable:
+                log.error("segment %s cannot be read, and waits: %s", name, error)
+            self._unreadable.add(name)
+            return None
+
     def _take_one(self, path: Path) -> RawSegment | None:
+        if path.stem in self._held:
+            return None
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             return None
-        # Without its last link it was counted by the consumer that had the lock before.
-        if not try_lock(descriptor) or os.fstat(descriptor).st_nlink == 0:
+        try:
+            # Without its last link it was counted by the consumer that had the lock before.
+            if not try_lock(descriptor) or os.fstat(descriptor).st_nlink == 0:
+                os.close(descriptor)
+                return None
+            with os.fdopen(descriptor, "rb", closefd=False) as stream:
+                body = stream.read()
+        except OSError:
             os.close(descriptor)
-            return None
+            raise
         self._held[path.stem] = (path, descriptor)
-        with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return RawSegment(path.stem, stream.read())
+        return RawSegment(path.stem, body)

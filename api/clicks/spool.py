@@ -12,6 +12,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from api.clicks.folder import NEW, OPEN, READY, SpoolFolder, new_segment_id, try_lock
@@ -32,12 +33,19 @@ class Spool:
     """
 
     def __init__(
-        self, path: Path, segment_bytes: int, segment_seconds: float, max_bytes: int
+        self,
+        path: Path,
+        segment_bytes: int,
+        segment_seconds: float,
+        max_bytes: int,
+        on_seal: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_seal` is told of each sealed segment, within the write that filled it: be quick."""
         self.folder = SpoolFolder(path)
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
         self._max_bytes = max_bytes
+        self._on_seal = on_seal
         self._pid = 0
         self._descriptor = -1
         self._written = 0
@@ -140,6 +148,7 @@ class Spool:
             self._sealed = self._path.rename(self._path.with_suffix(READY))
         finally:
             os.close(descriptor)
+        self._on_seal()
 
     def _seal_or_log(self) -> None:
         """Seal; where that fails the click is written all the same, and a consumer adopts the
