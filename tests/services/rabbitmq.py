@@ -60,13 +60,18 @@ class PrivateRabbitMQ:
         return self._processes[-1].pid if self._processes else None
 
     def start(self) -> None:
-        """Start epmd and the node; `ready` tells when it takes connections."""
-        self._folder.mkdir(parents=True)
+        """Start epmd and the node; `ready` tells when it takes connections.
+
+        A node that was killed is started again over what it had written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
         (self._folder / "rabbitmq.conf").write_text(_CONFIG)
         (self._folder / "plugins").write_text("[].\n")
         epmd = shutil.which("epmd") or "epmd"
         address = ["-address", "127.0.0.1", "-port", str(self._epmd_port)]
-        self._processes = [self._spawn([epmd, *address]), self._spawn([str(_PROGRAM)])]
+        if not self._processes or self._processes[0].poll() is not None:
+            self._processes = [self._spawn([epmd, *address])]
+        self._processes = [self._processes[0], self._spawn([str(_PROGRAM)])]
 
     def ready(self) -> bool:
         """Whether it takes connections."""

@@ -13,7 +13,7 @@ from api.core.embedded.locks import ProcessLock, take_over
 
 
 class CommandService:
-    """A command that runs until SIGTERM, writing to our own output."""
+    """A command that runs until SIGTERM, writing to `log`, else to our own output."""
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class CommandService:
         lock: Path,
         grace_seconds: float,
         is_ready: Callable[[], bool] = lambda: True,
+        log: Path | None = None,
     ) -> None:
         self._name = name
         self._arguments = arguments
@@ -33,6 +34,7 @@ class CommandService:
         self._lock = ProcessLock(lock)
         self._grace_seconds = grace_seconds
         self._is_ready = is_ready
+        self._log = log
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,6 +64,7 @@ class CommandService:
         self._process = processes.spawn(
             self._arguments,
             death_signal=signal.SIGTERM,
+            log=self._log,
             environ=self._environ,
             folder=self._folder,
             inherit=[self._lock.descriptor],
@@ -81,8 +84,8 @@ class CommandService:
         return self._process.poll() if self._process else 0
 
     def complaint(self) -> str:
-        """It speaks for itself, on our output."""
-        return f"exit status {self.exit_status()}, see above"
+        """It speaks for itself, on our output or in its log."""
+        return f"exit status {self.exit_status()}, see {self._log or 'above'}"
 
     def stop(self) -> None:
         """Ask it to finish, and take care that it is gone."""

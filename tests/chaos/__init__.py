@@ -1,0 +1,1 @@
+"""The system as it runs, while parts of it are killed."""
