@@ -22,6 +22,7 @@ from api.core.requests import register_request_hooks
 from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
+from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
 from config.settings import Settings
 
@@ -68,12 +69,14 @@ def create_app(settings: Settings) -> Flask:
         settings.spool_max_bytes,
         on_seal=shipper.wake if shipper else lambda: None,
     )
-    app.extensions["signpost"] = Runtime(db, evictions, spool, shipper)
     domains = DomainService(db, evictions, secret, settings.default_domain)
+    orphans = OrphanVisits(domains, spool, settings.spool_segment_seconds)
+    app.extensions["signpost"] = Runtime(db, evictions, spool, orphans, shipper)
     for instance in (
         settings,
         domains,
-        HealthService(db, settings.redis_url, spool if redirecting else None),
+        orphans,
+        HealthService(db, settings.redis_url, spool if redirecting else None, shipper),
     ):
         register_service(app, instance)
     app.register_blueprint(operations_routes.blueprint)
@@ -135,6 +138,8 @@ def _add_api(
     from api.links.schemas import Presenter  # noqa: PLC0415
     from api.operations import docs  # noqa: PLC0415
     from api.operations.openapi import make_api  # noqa: PLC0415
+    from api.orphans import routes as orphans_routes  # noqa: PLC0415
+    from api.orphans.service import OrphanService  # noqa: PLC0415
     from api.services import management_services  # noqa: PLC0415
     from api.stats import routes as stats_routes  # noqa: PLC0415
     from api.stats.cached import StatsCache  # noqa: PLC0415
@@ -155,13 +160,21 @@ def _add_api(
         IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
         ClickService(db, links, secret),
         StatsService(db, links),
+        OrphanService(db, domains),
         StatsCache(answers, settings.stats_cache_seconds),
     ):
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = management.identity.authenticate
 
     api = make_api(app)
-    for module in (links_routes, stats_routes, clicks_routes, domains_routes, identity_routes):
+    for module in (
+        links_routes,
+        stats_routes,
+        orphans_routes,
+        clicks_routes,
+        domains_routes,
+        identity_routes,
+    ):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api
     app.register_blueprint(docs.blueprint)

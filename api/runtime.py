@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
+from api.redirects.orphans import OrphanVisits
 
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
@@ -23,6 +24,7 @@ class Runtime:
     db: Database
     evictions: Evictions
     spool: Spool
+    orphans: OrphanVisits
     shipper: Shipper | None = None
 
     def dispose_after_fork(self) -> None:
@@ -32,6 +34,7 @@ class Runtime:
     def start_worker(self) -> None:
         """Begin in the process that will serve."""
         self.spool.start()
+        self.orphans.start()
         self.evictions.start()
         if self.shipper is not None:
             self.shipper.start()
@@ -39,6 +42,7 @@ class Runtime:
     def stop_worker(self) -> None:
         """Seal what is recorded, ship it where there is a broker, and let go."""
         self.evictions.stop()
+        self.orphans.stop()
         self.spool.close()
         if self.shipper is not None:
             # The disk may go with the process, as on Procfile hosts.

@@ -11,7 +11,7 @@ This file is on the redirect's hot path and imports nothing heavy.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import orjson
 
@@ -188,7 +188,7 @@ def _read_lines(lines: list[bytes]) -> list[Any]:
         raise SegmentError(f"a line is not JSON: {error}") from None
     if len(decoded) != len(lines):
         raise SegmentError("a line holds more than one value")
-    return decoded
+    return cast(list[Any], decoded)
 
 
 def _is_orphan(line: Any) -> bool:

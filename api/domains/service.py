@@ -66,6 +66,12 @@ class DomainService:
         self._owners.put(host, owner)
         return owner
 
+    def recall_owner(self, host: str, *, stale: bool = False) -> int | None:
+        """The workspace that has claimed a normalised `host`, 0 for nobody, and None where this
+        process does not know, or with `stale` never knew. Asks no database."""
+        known = self._owners.get(host)
+        return (known.owner or 0) if known.fresh or (stale and known.found) else None
+
     def look_up(self, hosts: Iterable[str]) -> None:
         """Learn the owners of many hosts with one query.
 

@@ -17,6 +17,7 @@ from api.clicks.records import (
 )
 from api.core.database.routing import Database, WriteSession
 from api.core.ids import slot_of_host
+from api.domains.service import DomainService
 from api.orphans import store
 from api.orphans.store import CountKey, Selection
 from api.stats.periods import Period, period_of
@@ -61,9 +62,13 @@ class OrphanService:
     """What is known about visits that no link answered."""
 
     def __init__(
-        self, db: Database, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        db: Database,
+        domains: DomainService,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._db = db
+        self._domains = domains
         self._now = now
 
     @staticmethod
@@ -93,7 +98,7 @@ class OrphanService:
             start=period.start,
             end=period.end,
             kind=None if query.kind is None else KINDS[query.kind],
-            host=query.host,
+            host=None if query.host is None else self._domains.spelling_of(query.host),
         )
         buckets = [0] * len(period.bucket_starts)
         groups: Counter[tuple[int, str]] = Counter()

@@ -7,6 +7,7 @@ import logging
 from flask import Blueprint, Response, request
 
 from api.clicks.recorder import ClickRecorder
+from api.clicks.records import ORPHAN_ROOT
 from api.core.answers import json_response
 from api.core.client import client_address
 from api.core.errors import DomainError
@@ -14,8 +15,9 @@ from api.core.registry import service
 from api.core.slugs import normalise_slug
 from api.domains.service import DomainService
 from api.redirects.cache import Target
+from api.redirects.orphans import OrphanVisits
 from api.redirects.pages import NO_STORE, error_answer, page, wants_html
-from api.redirects.service import LinkUnknown, RedirectService
+from api.redirects.service import LinkGone, LinkUnknown, RedirectService
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -54,6 +56,7 @@ def home() -> Response:
     else:
         response = json_response({"name": "Signpost"} | ({"documentation": docs} if docs else {}))
     response.headers["Vary"] = "Accept"
+    service(OrphanVisits).add(ORPHAN_ROOT, request.host)
     return response
 
 
@@ -72,6 +75,9 @@ def favicon() -> Response:
 def _visit(slug: str, password: str | None) -> Response:
     try:
         return _redirect(slug, password)
+    except (LinkUnknown, LinkGone) as error:
+        service(OrphanVisits).add(error.orphan_kind, request.host, error.workspace_id)
+        return error_answer(error)
     except DomainError as error:
         return error_answer(error)
 
@@ -120,9 +126,9 @@ def _record(target: Target, address: str, query: str) -> None:
             head=request.method == "HEAD",
             prefetch=any(word in purpose.lower() for word in _SPECULATIVE),
         )
-    except OSError:
-        # The visitor goes on: a full disk fails readiness, and stops no redirect.
-        log.exception("a click of link %s could not be recorded", target.id)
+    except OSError as error:
+        # The visitor goes on: the spool has counted the loss, fails readiness and tells of it.
+        log.debug("a click of link %s could not be recorded: %s", target.id, error)
 
 
 def _fixed(body: str, content_type: str) -> Response:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from datetime import UTC, datetime
+from typing import ClassVar
 
 from limits import RateLimitItemPerMinute
 
+from api.clicks.records import ORPHAN_GONE, ORPHAN_INACTIVE, ORPHAN_UNKNOWN
 from api.core.client import address_block
 from api.core.database.routing import Database
 from api.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
@@ -30,6 +32,18 @@ class LinkUnknown(NotFound):
 
     code = "link-unknown"
     title = "There is no such link"
+    orphan_kind: ClassVar[int] = ORPHAN_UNKNOWN
+
+    def __init__(self, workspace_id: int | None = None) -> None:
+        """`workspace_id` is of the link, where there is one; the visitor is not told."""
+        super().__init__()
+        self.workspace_id = workspace_id
+
+
+class LinkInactive(LinkUnknown):
+    """The link is disabled or has not started; a visitor cannot tell it from none."""
+
+    orphan_kind = ORPHAN_INACTIVE
 
 
 class LinkGone(DomainError):
@@ -38,6 +52,11 @@ class LinkGone(DomainError):
     status = 410
     code = "link-gone"
     title = "This link is no longer available"
+    orphan_kind: ClassVar[int] = ORPHAN_GONE
+
+    def __init__(self, workspace_id: int) -> None:
+        super().__init__()
+        self.workspace_id = workspace_id
 
 
 class PasswordRequired(DomainError):
@@ -73,7 +92,7 @@ class RedirectService:
         an earlier holder made there do not answer.
 
         Raises:
-            LinkUnknown, LinkGone: it cannot be followed.
+            LinkUnknown, LinkInactive, LinkGone: it cannot be followed.
             Unavailable: nothing that knows the link answers.
         """
         target = self._find(domain, slug) if may_be_slug(slug) else None
@@ -81,11 +100,11 @@ class RedirectService:
             raise LinkUnknown
         now = datetime.now(UTC)
         if target.deleted:
-            raise LinkGone
+            raise LinkGone(target.workspace_id)
         if not target.enabled or (target.starts_at is not None and target.starts_at > now):
-            raise LinkUnknown
+            raise LinkInactive(target.workspace_id)
         if target.expires_at is not None and target.expires_at <= now:
-            raise LinkGone
+            raise LinkGone(target.workspace_id)
         return target
 
     def check_password(self, target: Target, password: str | None, address: str) -> None:
@@ -119,7 +138,7 @@ class RedirectService:
             with self._db.write(target.slot) as session:
                 granted = store.update_uses(session, target.slot, target.id)
             if not granted:
-                raise LinkGone
+                raise LinkGone(target.workspace_id)
         return with_query(target.url, query) if target.forward_query else target.url
 
     def _find(self, domain: str, slug: str) -> Target | None:
@@ -127,6 +146,8 @@ class RedirectService:
         entry = self._cache.get(key)
         if entry is not None and time.monotonic() < entry.fresh_until:
             return entry.target
+        if entry is None and self._cache.is_missing(key):
+            return None
         generation = self._cache.generation(key)
         slot = slot_of(domain, slug)
         try:
@@ -138,6 +159,8 @@ class RedirectService:
             # Not every visitor should wait for a database that hangs.
             self._cache.retain(key, entry, _RETRY_SECONDS)
             return entry.target
-        if target is not None:
+        if target is None:
+            self._cache.put_missing(key, generation)
+        else:
             self._cache.put(key, target, generation)
         return target
