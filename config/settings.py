@@ -250,7 +250,9 @@ class Settings:
     )
     spool_segment_seconds: float = _seconds(0.2, "Age at which a spool segment is sealed.")
     spool_max_bytes: int = _integer(
-        1 << 30, "Size of the click spool past which readiness fails.", 1_000_000
+        1 << 30,
+        "Size of the click spool past which readiness fails and clicks are lost.",
+        1_000_000,
     )
     keep_visitor_address: bool = _flag(
         False, "Keep the visitor's address, truncated to /24 or /48, with each raw click."

@@ -23,6 +23,8 @@ READY = ".ready"
 REJECTED = "rejected"
 # A segment is made within microseconds; one that is still new after this is of a dead process.
 _STALE_NEW_SECONDS = 60.0
+# After a day without a consumer there may be tens of thousands.
+_FILES_AT_ONCE = 250
 
 
 def new_segment_id(now_ms: int) -> str:
@@ -114,7 +116,11 @@ class SpoolFolder:
     def _entries(self) -> Iterator[os.DirEntry[str]]:
         try:
             with os.scandir(self.path) as entries:
-                yield from (entry for entry in entries if entry.name.endswith((NEW, OPEN, READY)))
+                for number, entry in enumerate(entries):
+                    if number % _FILES_AT_ONCE == _FILES_AT_ONCE - 1:
+                        time.sleep(0)  # let others go on, where greenlets share this thread
+                    if entry.name.endswith((NEW, OPEN, READY)):
+                        yield entry
         except FileNotFoundError:
             return
 

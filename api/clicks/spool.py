@@ -1,8 +1,8 @@
 """The spool of one worker process: each click is on the disk before its visitor is answered.
 
 A write reaches the kernel, which outlives the process; it is not flushed to the medium, so a power
-failure may cost the last moments. The bound on the folder's size drops nothing: past it readiness
-fails and an operator is told, while clicks are still written for as long as the disk takes them.
+failure may cost the last moments. Past the bound on the folder's size, and where the disk refuses,
+visitors go on and their clicks are lost: counted, written down and told of, never silently.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from api.clicks.bound import SpoolBound
 from api.clicks.folder import NEW, OPEN, READY, SpoolFolder, new_segment_id, try_lock
+from api.clicks.losses import LostClicks
 from api.clicks.records import ClickRecord, OrphanRecord, header_line
 
 log = logging.getLogger(__name__)
@@ -24,6 +27,23 @@ log = logging.getLogger(__name__)
 # a consumer that is away for a day must not leave a million small files.
 _PATIENCE = 25
 _RETRY_SECONDS = 1.0
+# How often it is looked whether there is room again, while no click is written.
+_LOOK_SECONDS = 0.5
+
+
+class SpoolFull(OSError):
+    """More waits than the bound allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolState:
+    """How much waits in the folder, for how long, and what had no room in it."""
+
+    bytes: int
+    bound: int
+    oldest_age_seconds: float
+    lost_clicks: int
+    full: bool
 
 
 class Spool:
@@ -44,7 +64,8 @@ class Spool:
         self.folder = SpoolFolder(path)
         self._segment_bytes = segment_bytes
         self._segment_seconds = segment_seconds
-        self._max_bytes = max_bytes
+        self._bound = SpoolBound(self.folder, max_bytes)
+        self._lost = LostClicks(path)
         self._on_seal = on_seal
         self._pid = 0
         self._descriptor = -1
@@ -61,7 +82,7 @@ class Spool:
         self._opened_at = 0.0
         self._path = self._sealed = self.folder.path / "none"
         self._lock = threading.Lock()
-        self._has_segment = threading.Event()
+        self._has_work = threading.Event()
         self._stopping = threading.Event()
         self._sealer = threading.Thread(target=self._seal_by_age, name="spool", daemon=True)
         self._sealer.start()
@@ -71,43 +92,63 @@ class Spool:
         the process does not lose it.
 
         Raises:
-            OSError: the disk refused, and the click is not recorded.
+            OSError: it is not recorded, as the disk refused or, with `SpoolFull`, more waits than
+                the bound allows. A click is counted as lost.
             RuntimeError: the spool was not started in this process.
         """
         if self._pid != os.getpid():
             raise RuntimeError("this spool was not started in this process")
         line = click.to_line()
-        with self._lock:
-            if self._descriptor < 0:
-                self._open()
-            written = os.write(self._descriptor, line)
-            self._written += written
-            if written < len(line):
-                # Half a line, which only the end of a segment may be.
-                self._seal()
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            if self._written >= self._segment_bytes:
-                self._seal_or_log()
+        try:
+            if self._bound.full:
+                raise SpoolFull(errno.EDQUOT, "the spool has reached SPOOL_MAX_BYTES")
+            with self._lock:
+                self._write(line)
+        except OSError as error:
+            if type(click) is ClickRecord:
+                self._lost.add(error.strerror or str(error))
+            self._has_work.set()
+            raise
+
+    def _write(self, line: bytes) -> None:
+        if self._descriptor < 0:
+            self._open()
+        written = os.write(self._descriptor, line)
+        self._written += written
+        if written < len(line):
+            # Half a line, which only the end of a segment may be.
+            self._seal()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if self._written >= self._segment_bytes:
+            self._seal_or_log()
 
     def close(self) -> None:
         """Seal what is open and stop; a closed spool can be started again."""
         if self._pid != os.getpid():
             return
         self._stopping.set()
-        self._has_segment.set()
+        self._has_work.set()
         self._sealer.join(timeout=5)
         with self._lock:
             self._pid = 0
             if self._descriptor >= 0:
                 self._seal()
+        self._lost.write(at_once=True)
+
+    def state(self) -> SpoolState:
+        """What waits in the folder, of all processes."""
+        waiting = self.folder.size_bytes()
+        return SpoolState(
+            bytes=waiting,
+            bound=self._bound.max_bytes,
+            oldest_age_seconds=round(self.folder.oldest_age_seconds(), 3),
+            lost_clicks=self._lost.total(),
+            full=self._bound.full or waiting > self._bound.max_bytes,
+        )
 
     def size_bytes(self) -> int:
         """Bytes that wait in the folder, those of all processes."""
         return self.folder.size_bytes()
-
-    def is_over_bound(self) -> bool:
-        """Whether more waits than the bound allows."""
-        return self.folder.size_bytes() > self._max_bytes
 
     def oldest_age_seconds(self) -> float:
         """For how long the oldest sealed segment of the folder waits."""
@@ -138,12 +179,12 @@ class Spool:
         self._descriptor = descriptor
         self._written = len(header)
         self._opened_at = time.monotonic()
-        self._has_segment.set()
+        self._has_work.set()
 
     def _seal(self) -> None:
         """Hand the segment over. The lock is given up last, when the name already says sealed."""
         descriptor, self._descriptor = self._descriptor, -1
-        self._has_segment.clear()
+        self._has_work.clear()
         try:
             self._sealed = self._path.rename(self._path.with_suffix(READY))
         finally:
@@ -160,11 +201,16 @@ class Spool:
 
     def _seal_by_age(self) -> None:
         while not self._stopping.is_set():
-            self._has_segment.wait()
+            troubled = self._bound.full or self._lost.pending
+            self._has_work.wait(_LOOK_SECONDS if troubled else None)
             with self._lock:
+                if self._descriptor < 0:
+                    self._has_work.clear()
                 due_seconds = self._due_seconds()
                 if due_seconds <= 0:
                     self._seal_or_log()
+            self._bound.measure_if_due()
+            self._lost.write()
             if due_seconds > 0:
                 self._stopping.wait(due_seconds)
 

@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import redis
 from sqlalchemy import text
 
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
+
+if TYPE_CHECKING:
+    from api.clicks.queue.shipper import Shipper
 
 _DEADLINE_SECONDS = 2.0
 _SCHEMA = text(
@@ -22,21 +26,39 @@ _SCHEMA = text(
 )
 
 
+Details = dict[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One dependency: what asks it, and whether the process is of use without it."""
+    """One dependency: what asks it and may tell more, and whether the process is of use without."""
 
     name: str
-    ask: Callable[[], None]
+    ask: Callable[[], Details | None]
     required: bool
+
+
+class _Failing(Exception):
+    """A dependency fails, and it is known how."""
+
+    def __init__(self, reason: str, **details: Any) -> None:
+        super().__init__(reason)
+        self.details = {"reason": reason} | details
 
 
 class HealthService:
     """Asks the dependencies, all at once."""
 
-    def __init__(self, db: Database, redis_url: str | None, spool: Spool | None) -> None:
+    def __init__(
+        self,
+        db: Database,
+        redis_url: str | None,
+        spool: Spool | None,
+        shipper: Shipper | None = None,
+    ) -> None:
         self._db = db
         self._spool = spool
+        self._shipper = shipper
         self._redis = (
             redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
             if redis_url
@@ -46,13 +68,16 @@ class HealthService:
     def ready(self) -> tuple[bool, dict[str, Any]]:
         """Whether requests should come here, and the state of each dependency.
 
-        Redis away is degraded, not unready: caches and limits go on in the process.
+        Redis away is degraded, not unready: caches and limits go on in the process. So is the
+        broker: clicks wait in the spool, until that is full.
         """
         checks = [Check("database", self._ask_database, required=True)]
         if self._redis is not None:
             checks.append(Check("redis", self._ask_redis, required=False))
         if self._spool is not None:
             checks.append(Check("spool", self._ask_spool, required=True))
+        if self._shipper is not None:
+            checks.append(Check("queue", self._ask_queue, required=False))
         return _report(checks)
 
     def started(self) -> tuple[bool, dict[str, Any]]:
@@ -72,9 +97,21 @@ class HealthService:
         assert self._redis is not None  # noqa: S101 - asked only where there is one
         self._redis.ping()
 
-    def _ask_spool(self) -> None:
-        if self._spool is not None and self._spool.is_over_bound():
-            raise OverflowError("more clicks wait than the bound allows")
+    def _ask_spool(self) -> Details:
+        assert self._spool is not None  # noqa: S101 - asked only where there is one
+        state = self._spool.state()
+        details = asdict(state)
+        if details.pop("full"):
+            raise _Failing("more clicks wait than SPOOL_MAX_BYTES allows", **details)
+        return details
+
+    def _ask_queue(self) -> Details:
+        assert self._shipper is not None  # noqa: S101 - asked only where there is one
+        state = self._shipper.state
+        since = datetime.fromtimestamp(state.since, UTC).isoformat(timespec="seconds")
+        if not state.up:
+            raise _Failing(state.trouble or "not connected yet", since=since)
+        return {"since": since} | ({"reason": state.trouble} if state.trouble else {})
 
 
 def _report(checks: list[Check]) -> tuple[bool, dict[str, Any]]:
@@ -86,9 +123,12 @@ def _report(checks: list[Check]) -> tuple[bool, dict[str, Any]]:
     for check, future in futures:
         left = max(0.0, started + _DEADLINE_SECONDS - time.monotonic())
         try:
-            states[check.name] = {"status": "up", "latency_ms": future.result(timeout=left)}
+            latency_ms, details = future.result(timeout=left)
+            states[check.name] = {"status": "up", "latency_ms": latency_ms} | details
         except FutureTimeout:
             states[check.name] = {"status": "down", "reason": "no answer in time"}
+        except _Failing as failing:
+            states[check.name] = {"status": "down"} | failing.details
         except Exception as error:
             states[check.name] = {"status": "down", "reason": type(error).__name__}
     pool.shutdown(wait=False, cancel_futures=True)
@@ -98,7 +138,7 @@ def _report(checks: list[Check]) -> tuple[bool, dict[str, Any]]:
     return usable, {"status": status, "checks": states}
 
 
-def _timed(ask: Callable[[], None]) -> float:
+def _timed(ask: Callable[[], Details | None]) -> tuple[float, Details]:
     started = time.perf_counter()
-    ask()
-    return round((time.perf_counter() - started) * 1000, 2)
+    details = ask() or {}
+    return round((time.perf_counter() - started) * 1000, 2), details

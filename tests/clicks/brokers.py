@@ -38,5 +38,3 @@ def messages_in(broker: Broker, queue: str) -> int:
     with channel_of(broker) as channel:
         count: int = channel.queue_declare(queue, passive=True).method.message_count
         return count
-
-

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from api.clicks.folder import OPEN, SpoolFolder
+from api.clicks.losses import LostClicks
 from api.clicks.records import read_segment
-from api.clicks.spool import Spool
+from api.clicks.spool import Spool, SpoolFull
 from tests.factories.clicks import a_click
 
 ROOT = Path(__file__).parents[2]
@@ -124,17 +126,60 @@ def test_threads_share_a_spool(make_spool: Callable[..., Spool]) -> None:
     assert _clicks_in(spool.folder) == list(range(2000))
 
 
-def test_the_bound_is_told_and_nothing_is_dropped(make_spool: Callable[..., Spool]) -> None:
-    spool = make_spool()
-    assert not spool.is_over_bound()
+def test_past_the_bound_clicks_are_counted_as_lost(
+    make_spool: Callable[..., Spool], caplog: pytest.LogCaptureFixture
+) -> None:
+    spool = make_spool(segment_bytes=1000, segment_seconds=0.02)
+    recorded = 0
+    with pytest.raises(SpoolFull):
+        while True:
+            spool.record(a_click(recorded))
+            recorded += 1
+            time.sleep(0.001)
+    for _ in range(99):
+        with pytest.raises(SpoolFull):
+            spool.record(a_click(0))
+    _eventually(lambda: spool.state().lost_clicks == 100)
 
-    for number in range(50):
-        spool.record(a_click(number))
-
-    assert spool.is_over_bound()
-    assert spool.size_bytes() > 10_000
+    assert spool.state().full
+    assert spool.state().bytes > 10_000
+    assert len([row for row in caplog.records if "clicks are lost" in row.message]) == 1
     spool.close()
-    assert len(_clicks_in(spool.folder)) == 50
+    assert len(_clicks_in(spool.folder)) == recorded
+    written = (spool.folder.path / "lost").read_text()
+    lines = [json.loads(line) for line in written.splitlines()]
+    assert sum(line["clicks"] for line in lines) == 100
+    assert all(line["from"] <= line["to"] for line in lines)
+
+
+def test_when_there_is_room_again_clicks_are_recorded(make_spool: Callable[..., Spool]) -> None:
+    spool = make_spool(segment_bytes=1000, segment_seconds=0.02)
+    with pytest.raises(SpoolFull):
+        while True:
+            spool.record(a_click(1))
+            time.sleep(0.001)
+    for path in spool.ready_segments():
+        path.unlink()
+    _eventually(lambda: not spool.state().full)
+
+    spool.record(a_click(2))
+
+    spool.close()
+    assert _clicks_in(spool.folder)[-1] == 2
+
+
+def test_lost_clicks_of_all_processes_are_one_sum(tmp_path: Path) -> None:
+    one, other = LostClicks(tmp_path), LostClicks(tmp_path)
+    one.add("full")
+    one.write(at_once=True)
+    other.add("full")
+    other.add("full")
+    other.write(at_once=True)
+
+    assert one.total() == other.total() == 3
+
+    (tmp_path / "lost").unlink()
+    assert one.total() == 0
 
 
 def test_half_a_line_ends_its_segment(
@@ -167,7 +212,8 @@ def test_a_disk_that_refuses_is_told_to_the_caller(
         with pytest.raises(OSError, match="full"):
             spool.record(a_click(1))
 
-    assert list(spool.folder.path.iterdir()) == []
+    assert not list(spool.folder.path.glob("*.*"))
+    _eventually(lambda: spool.state().lost_clicks == 1)
     spool.record(a_click(2))
 
 
