@@ -192,6 +192,12 @@ class Settings:
         ma.fields.String(validate=validate.OneOf(("auto", "json", "console"))),
         "`json`: one object a line; `console`: for people; `auto`: console on a terminal.",
     )
+    metrics_token: str | None = _setting(
+        None,
+        ma.fields.String(validate=validate.Length(min=16)),
+        "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; default: "
+        "`/metrics` is not served.",
+    )
     trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
         (),
         _Networks(),
@@ -219,6 +225,12 @@ class Settings:
     db_statement_timeout_seconds: float = _seconds(5.0, "Longest run of one SQL statement.")
     ingest_statement_timeout_seconds: float = _seconds(
         60.0, "The same for the click consumer, whose statements are large and nobody waits for."
+    )
+    ingest_batch_clicks: int = _integer(
+        50_000,
+        "Clicks in one transaction of the consumer under load: more cost less each, and memory.",
+        100,
+        1_000_000,
     )
     redis_timeout_seconds: float = _seconds(0.5, "Longest wait for one Redis command.")
     redirect_cache_entries: int = _integer(100_000, "Links kept in each process.", 1)

@@ -1,10 +1,14 @@
-"""The loop of a consumer: take segments from a source, count them, acknowledge them."""
+"""The loop of a consumer: take segments from a source, count them, acknowledge them.
+
+While one batch is written the next is prepared: the database's time and ours overlap.
+"""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
 from api.clicks.ingest import Ingest, Outcome, RawSegment
@@ -12,13 +16,12 @@ from api.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-# Clicks in one transaction: the more there are, the fewer counters each click costs, and the
-# longer a lock is held.
-_MOST_CLICKS = 20_000
 _IDLE_SECONDS = 0.05
 _FIRST_BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 5.0
 _DRAIN_SECONDS = 15.0
+# Under load nothing is idle, but counts must be compacted all the same.
+_BUSY_SECONDS = 30.0
 
 
 class Source(Protocol):
@@ -44,14 +47,25 @@ class Consumer:
     """Counts what its source delivers until it is told to stop, and then what is still there."""
 
     def __init__(
-        self, source: Source, ingest: Ingest, housekeeping: Callable[[], None] = lambda: None
+        self,
+        source: Source,
+        ingest: Ingest,
+        housekeeping: Callable[[], None] = lambda: None,
+        *,
+        batch_clicks: int = 50_000,
     ) -> None:
+        """`batch_clicks` is about how many clicks one transaction takes under load: the more, the
+        fewer counts each click costs, and the more memory."""
         self.total = Outcome()
         self._source = source
         self._ingest = ingest
         self._housekeeping = housekeeping
+        self._batch_clicks = batch_clicks
         self._stopping = False
         self._backoff_seconds = 0.0
+        self._kept_house_at = time.monotonic()
+        self._writer = ThreadPoolExecutor(1, "writer")
+        self._writing: tuple[Sequence[RawSegment], Future[Outcome]] | None = None
 
     def stop(self) -> None:
         """End `run` soon. Safe in a signal handler: it only sets a flag."""
@@ -68,6 +82,7 @@ class Consumer:
         deadline = time.monotonic() + _DRAIN_SECONDS
         while time.monotonic() < deadline and self._try_step():
             pass
+        self._give_up()
 
     def drain(self) -> None:
         """Count all that waits.
@@ -76,14 +91,19 @@ class Consumer:
             Unavailable: a database is away.
         """
         self._source.adopt_now()
-        while self._step():
-            pass
+        try:
+            while self._step():
+                pass
+        finally:
+            self._give_up()
 
     def _try_step(self) -> bool:
         """One step, whatever happens: a consumer that fails tries again later and loses nothing."""
         try:
             worked = self._step()
-            if not worked:
+            now = time.monotonic()
+            if not worked or now - self._kept_house_at > _BUSY_SECONDS:
+                self._kept_house_at = now
                 self._housekeeping()
         except Exception as error:
             if not self._backoff_seconds:
@@ -94,6 +114,7 @@ class Consumer:
             self._backoff_seconds = min(
                 max(self._backoff_seconds * 2, _FIRST_BACKOFF_SECONDS), _LONGEST_BACKOFF_SECONDS
             )
+            self._give_up()
             return False
         if self._backoff_seconds:
             log.warning("clicks are counted again")
@@ -101,22 +122,38 @@ class Consumer:
         return worked
 
     def _step(self) -> bool:
-        """Count one batch; whether there was one."""
-        segments = self._source.take(_MOST_CLICKS)
-        if not segments:
+        """Prepare a batch and, once the one before is written, let it be; whether there was one."""
+        segments = self._source.take(self._batch_clicks)
+        batch = self._ingest.prepare(segments) if segments else None
+        worked = self._settle()
+        if batch is not None:
+            self._writing = segments, self._writer.submit(self._ingest.write, batch)
+            if self._backoff_seconds:
+                self._settle()  # to know whether things work again before more is taken
+        return worked or batch is not None
+
+    def _settle(self) -> bool:
+        """Wait for the batch that is being written, and acknowledge it; whether there was one."""
+        if self._writing is None:
             return False
-        try:
-            outcome = self._ingest.ingest(segments)
-            for segment in segments:
-                reason = outcome.rejected.get(segment.name)
-                if reason is None:
-                    self._source.acknowledge(segment)
-                else:
-                    self._source.reject(segment, reason)
-        finally:
-            self._source.release()
+        (segments, written), self._writing = self._writing, None
+        outcome = written.result()
+        for segment in segments:
+            reason = outcome.rejected.get(segment.name)
+            if reason is None:
+                self._source.acknowledge(segment)
+            else:
+                self._source.reject(segment, reason)
         self.total.add(outcome)
         return True
+
+    def _give_up(self) -> None:
+        """Let go of what is not settled; it is delivered again."""
+        try:
+            self._settle()
+        except Exception as error:
+            log.debug("a batch is given up: %s", error)
+        self._source.release()
 
     def _sleep(self, seconds: float) -> None:
         # In short pieces: a signal handler's flag must not wait for the end of a long backoff.

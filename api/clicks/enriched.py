@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class EnrichedClick(NamedTuple):
@@ -11,7 +13,7 @@ class EnrichedClick(NamedTuple):
 
     slot: int
     link_id: int
-    clicked_at: datetime
+    at_ms: int  # milliseconds since the Unix epoch
     id: int
     workspace_id: int
     visitor: int  # 64 bits, signed
@@ -28,3 +30,8 @@ class EnrichedClick(NamedTuple):
     utm_term: str
     utm_content: str
     address: str | None  # truncated, and only where the setting asks for it
+
+    @property
+    def clicked_at(self) -> datetime:
+        """When the click was answered."""
+        return _EPOCH + timedelta(milliseconds=self.at_ms)

@@ -22,12 +22,15 @@ _REMEMBER_SEGMENTS = timedelta(days=30)
 class Housekeeping:
     """Runs chores when they are due; each deletes a bounded number and says how many."""
 
-    def __init__(self, chores: dict[str, Callable[[], int]]) -> None:
+    def __init__(
+        self, chores: dict[str, Callable[[], int]], every_seconds: float = _EVERY_SECONDS
+    ) -> None:
         self._chores = chores
+        self._every_seconds = every_seconds
         self._due = dict.fromkeys(chores, time.monotonic())
 
     def __call__(self) -> None:
-        """Do one batch of each chore that is due; one that found nothing waits for an hour.
+        """Do one batch of each chore that is due; one that found nothing waits for its time.
 
         A chore that fails stops nothing else: clicks are counted all the same.
         """
@@ -44,7 +47,7 @@ class Housekeeping:
             if deleted:
                 log.info("%s: %d deleted", name, deleted)
             else:
-                self._due[name] = now + _EVERY_SECONDS
+                self._due[name] = now + self._every_seconds
 
 
 def forget_segments(db: Database) -> int:

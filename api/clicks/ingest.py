@@ -3,15 +3,21 @@
 For each shard one transaction remembers the segments, stores their clicks and adds to the counts:
 it happens entirely or not at all. A segment that a shard remembers is skipped there, so a segment
 may be delivered any number of times.
+
+The work has two halves, so that they can go on at the same time: `prepare` computes all that will
+be written, `write` waits for the database to take it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
+from datetime import UTC, datetime, timedelta
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from sqlalchemy import exc
 
@@ -19,8 +25,9 @@ from api.clicks import store
 from api.clicks.enriched import EnrichedClick
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.partitions import Partitions
-from api.clicks.records import read_segment
-from api.core.database.routing import Database, WriteSession
+from api.clicks.records import OrphanRecord, read_segment
+from api.core.database.routing import Database, ReadSession, WriteSession
+from api.core.ids import slot_of_host
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +41,9 @@ _FAULTS_OF_CONTENT = (
     TypeError,
     ValueError,
 )
+
+_DAY_MS = 86_400_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Totals = Mapping[tuple[int, int], tuple[int, datetime]]
 
@@ -62,128 +72,240 @@ class Outcome:
         self.rejected |= other.rejected
 
 
+class Part(list[EnrichedClick]):
+    """The clicks of a segment, or of it those of one shard, with the visits without a link."""
+
+    def __init__(
+        self, clicks: Sequence[EnrichedClick] = (), orphans: Sequence[OrphanRecord] = ()
+    ) -> None:
+        super().__init__(clicks)
+        self.orphans = list(orphans)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counting:
+    """What other modules do with the clicks of one shard; by default nothing."""
+
+    # Where links are counted, by their ids; computed outside of the transaction.
+    find_places: Callable[[ReadSession, Collection[int]], Mapping[int, Any]] = lambda *_: {}
+    fold: Callable[[Sequence[EnrichedClick], Mapping[int, Any]], Sequence[Any]] = lambda *_: ()
+    # Within the transaction that stores the clicks.
+    add_counts: Callable[[WriteSession, Sequence[Any]], None] = lambda *_: None
+    add_totals: Callable[[WriteSession, Totals], None] = lambda *_: None
+    add_orphans: Callable[[WriteSession, Sequence[OrphanRecord]], None] = lambda *_: None
+    # Told of the clicks that were new; it must not fail.
+    after_commit: Callable[[Sequence[EnrichedClick]], None] = lambda _: None
+
+
+class Folded(NamedTuple):
+    """Some clicks of one shard, ready to be written."""
+
+    clicks: Sequence[EnrichedClick]
+    rows: str
+    counts: Sequence[Any]
+    totals: Totals
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBatch:
+    """What a batch brings to one shard, which is named by a slot of it."""
+
+    slot: int
+    segments: dict[str, Part]
+    folded: Folded
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Segments that were read: their clicks, and what their sources call them."""
+
+    segments: dict[str, Part]
+    names: dict[str, str]
+    rejected: dict[str, str]
+    shards: list[ShardBatch] | None
+
+
 class Ingest:
     """Counts segments, from whatever source they come."""
 
-    def __init__(
-        self,
-        db: Database,
-        enricher: Enricher,
-        add_counts: Callable[[WriteSession, Sequence[EnrichedClick]], None],
-        add_totals: Callable[[WriteSession, Totals], None],
-        after_commit: Callable[[Sequence[EnrichedClick]], None] = lambda _clicks: None,
-    ) -> None:
-        """`add_counts` and `add_totals` count the clicks of one shard within the transaction that
-        stores them; `after_commit` is told of those that were new, and must not fail."""
+    def __init__(self, db: Database, enricher: Enricher, counting: Counting) -> None:
         self._db = db
         self._enricher = enricher
-        self._add_counts = add_counts
-        self._add_totals = add_totals
-        self._after_commit = after_commit
+        self._counting = counting
         self._partitions = Partitions(db)
+        self._places = LinkPlaces(db, counting.find_places)
 
     def ingest(self, segments: Sequence[RawSegment]) -> Outcome:
+        """`prepare` and `write`."""
+        return self.write(self.prepare(segments))
+
+    def prepare(self, segments: Sequence[RawSegment]) -> Batch:
+        """Read segments and compute what they add.
+
+        Raises:
+            Unavailable: a database is away.
+        """
+        read: dict[str, Part] = {}
+        names: dict[str, str] = {}
+        rejected: dict[str, str] = {}
+        for segment in segments:
+            try:
+                segment_id, clicks = self._read(segment)
+            except _FAULTS_OF_CONTENT as error:
+                rejected[segment.name] = _reason(error)
+            else:
+                read[segment_id] = clicks
+                names[segment_id] = segment.name
+        try:
+            shards = self._shards(read)
+        except _FAULTS_OF_CONTENT:
+            shards = None  # found again, and set aside, as they are written one by one
+        return Batch(read, names, rejected, shards)
+
+    def write(self, batch: Batch) -> Outcome:
         """Count the segments that were not counted yet. Those that cannot be are in the outcome's
         `rejected` with a reason, and keep no other from being counted.
 
         Raises:
             Unavailable: a database is away. Some segments may have been counted; deliver all again.
         """
-        outcome = Outcome()
-        enriched: dict[str, list[EnrichedClick]] = {}
-        names: dict[str, str] = {}
-        for segment in segments:
-            try:
-                segment_id, clicks = self._read(segment)
-            except _FAULTS_OF_CONTENT as error:
-                outcome.rejected[segment.name] = _reason(error)
-            else:
-                enriched[segment_id] = clicks
-                names[segment_id] = segment.name
-        self._count(enriched, names, outcome)
+        outcome = Outcome(rejected=dict(batch.rejected))
+        self._count(batch, outcome)
         return outcome
 
-    def _read(self, segment: RawSegment) -> tuple[str, list[EnrichedClick]]:
+    def _read(self, segment: RawSegment) -> tuple[str, Part]:
         read = read_segment(segment.body)
         if read.torn:
             log.warning("the last line of segment %s is torn: its click was not answered", read.id)
-        return read.id, self._enricher.enrich(read)
+        return read.id, Part(self._enricher.enrich(read), read.orphans)
 
-    def _count(
-        self, enriched: dict[str, list[EnrichedClick]], names: dict[str, str], outcome: Outcome
-    ) -> None:
+    def _shards(self, segments: dict[str, Part]) -> list[ShardBatch]:
+        return [
+            ShardBatch(slot, part, self._fold(slot, part))
+            for slot, part in self._by_shard(segments).items()
+        ]
+
+    def _fold(self, slot: int, segments: Mapping[str, Part]) -> Folded:
+        clicks = [click for name in sorted(segments) for click in segments[name]]
+        places = self._places.find(slot, {click.link_id for click in clicks})
+        counts = self._counting.fold(clicks, places)
+        return Folded(clicks, store.copy_rows(clicks), counts, _totals(clicks))
+
+    def _count(self, batch: Batch, outcome: Outcome) -> None:
         """All in one transaction a shard; where the content is at fault, one by one."""
         try:
-            clicks = self._write(enriched)
+            shards = self._shards(batch.segments) if batch.shards is None else batch.shards
+            clicks = self._write(shards)
         except _FAULTS_OF_CONTENT as error:
-            for segment_id in enriched if len(enriched) > 1 else ():
-                self._count({segment_id: enriched[segment_id]}, names, outcome)
-            if len(enriched) == 1:
-                (segment_id,) = enriched
-                log.exception("segment %s cannot be counted", segment_id)
-                outcome.rejected[names[segment_id]] = _reason(error)
+            if len(batch.segments) > 1:
+                for name, part in batch.segments.items():
+                    self._count(Batch({name: part}, batch.names, {}, None), outcome)
+                return
+            (segment_id,) = batch.segments
+            log.exception("segment %s cannot be counted", segment_id)
+            outcome.rejected[batch.names[segment_id]] = _reason(error)
         else:
-            outcome.segments += len(enriched)
+            outcome.segments += len(batch.segments)
             outcome.clicks += clicks
-            outcome.repeated += sum(map(len, enriched.values())) - clicks
+            outcome.repeated += sum(map(len, batch.segments.values())) - clicks
 
-    def _write(self, enriched: dict[str, list[EnrichedClick]]) -> int:
+    def _write(self, shards: Sequence[ShardBatch]) -> int:
         """Write to each shard its part; how many clicks were new."""
-        shards = self._by_shard(enriched)
         try:
-            return sum(self._write_shard(slot, part) for slot, part in shards.items())
+            return sum(map(self._write_shard, shards))
         except exc.IntegrityError:
             # Most likely a month that we remember was dropped since.
             self._partitions.forget()
-            return sum(self._write_shard(slot, part) for slot, part in shards.items())
+            return sum(map(self._write_shard, shards))
 
-    def _write_shard(self, slot: int, segments: dict[str, list[EnrichedClick]]) -> int:
-        self._partitions.ensure(
-            slot, (click.clicked_at for clicks in segments.values() for click in clicks)
-        )
-        with self._db.write(slot) as session:
-            new = store.insert_segments(session, segments)
-            clicks = [click for name in sorted(new) for click in segments[name]]
-            if clicks:
-                store.copy_clicks(session, clicks)
-                self._add_counts(session, clicks)
-                self._add_totals(session, _totals(clicks))
-        if clicks:
-            self._after_commit(clicks)
-        return len(clicks)
+    def _write_shard(self, shard: ShardBatch) -> int:
+        days = {click.at_ms // _DAY_MS for click in shard.folded.clicks}
+        self._partitions.ensure(shard.slot, (_EPOCH + timedelta(days=day) for day in days))
+        with self._db.write(shard.slot) as session:
+            new = store.insert_segments(session, shard.segments)
+            folded = shard.folded
+            if len(new) < len(shard.segments):
+                folded = self._fold(shard.slot, {name: shard.segments[name] for name in new})
+            if folded.clicks:
+                store.copy_clicks(session, folded.rows)
+                self._counting.add_counts(session, folded.counts)
+                # Last: these rows are shared, and locked from here to the end.
+                self._counting.add_totals(session, folded.totals)
+            orphans = [orphan for name in new for orphan in shard.segments[name].orphans]
+            if orphans:
+                self._counting.add_orphans(session, orphans)
+        if folded.clicks:
+            self._counting.after_commit(folded.clicks)
+        return len(folded.clicks)
 
-    def _by_shard(
-        self, enriched: dict[str, list[EnrichedClick]]
-    ) -> dict[int, dict[str, list[EnrichedClick]]]:
+    def _by_shard(self, segments: dict[str, Part]) -> dict[int, dict[str, Part]]:
         """The clicks by shard and segment; a shard is named by a slot of it."""
+        slots = {click.slot for clicks in segments.values() for click in clicks}
+        for part in segments.values():
+            slots |= {slot_of_host(orphan.host) for orphan in part.orphans}
         representatives: dict[int, int] = {}
-        shards: dict[int, dict[str, list[EnrichedClick]]] = {}
-        for segment_id, clicks in enriched.items():
+        for slot in slots:
+            representatives[slot] = self._representative(slot, set(representatives.values()))
+        if len(set(representatives.values())) <= 1:
+            return dict.fromkeys(representatives.values(), segments)
+        shards: dict[int, dict[str, Part]] = {}
+        for segment_id, clicks in segments.items():
             for click in clicks:
-                shard = representatives.get(click.slot)
-                if shard is None:
-                    shard = self._representative(click.slot, shards)
-                    representatives[click.slot] = shard
-                shards.setdefault(shard, {}).setdefault(segment_id, []).append(click)
+                shard = representatives[click.slot]
+                shards.setdefault(shard, {}).setdefault(segment_id, Part()).append(click)
+            for orphan in clicks.orphans:
+                shard = representatives[slot_of_host(orphan.host)]
+                shards.setdefault(shard, {}).setdefault(segment_id, Part()).orphans.append(orphan)
         return shards
 
-    def _representative(self, slot: int, known: Mapping[int, object]) -> int:
+    def _representative(self, slot: int, known: Collection[int]) -> int:
         for other in known:
             if self._db.same_shard(slot, other):
                 return other
         return slot
 
 
+class LinkPlaces:
+    """Where links are counted, remembered for a moment."""
+
+    _SECONDS = 10.0
+    _MOST = 200_000
+
+    def __init__(
+        self,
+        db: Database,
+        find: Callable[[ReadSession, Collection[int]], Mapping[int, Any]],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._find = find
+        self._clock = clock
+        self._known: dict[int, Any] = {}
+        self._since = clock()
+
+    def find(self, slot: int, link_ids: Collection[int]) -> Mapping[int, Any]:
+        """The places of links of the shard of `slot`; None for those that are none."""
+        if self._clock() - self._since > self._SECONDS or len(self._known) > self._MOST:
+            self._known = {}
+            self._since = self._clock()
+        known = self._known  # which another thread may begin anew
+        unknown = [link_id for link_id in link_ids if link_id not in known]
+        if unknown:
+            with self._db.read(slot) as session:
+                found = self._find(session, unknown)
+            known.update({link_id: found.get(link_id) for link_id in unknown})
+        return known
+
+
 def _totals(clicks: Sequence[EnrichedClick]) -> Totals:
-    totals: dict[tuple[int, int], tuple[int, datetime]] = {}
-    for click in clicks:
-        key = (click.slot, click.link_id)
-        held = totals.get(key)
-        if held is None:
-            totals[key] = (1, click.clicked_at)
-        else:
-            totals[key] = (held[0] + 1, max(held[1], click.clicked_at))
-    return totals
+    ordered = sorted(clicks, key=attrgetter("at_ms"))
+    # Of a key that comes again the last one stays.
+    last_ms = {(click.slot, click.link_id): click.at_ms for click in ordered}
+    numbers = Counter((click.slot, click.link_id) for click in clicks)
+    return {
+        key: (number, _EPOCH + timedelta(milliseconds=last_ms[key]))
+        for key, number in numbers.items()
+    }
 
 
 def _reason(error: BaseException) -> str:

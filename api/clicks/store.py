@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 import psycopg2
 from sqlalchemy import delete, exc, func, select, tuple_
@@ -17,28 +18,11 @@ from api.clicks.models import Click, IngestedSegment
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.ids import SLOTS
 
-_COLUMNS = (
-    "link_id",
-    "workspace_id",
-    "id",
-    "visitor",
-    "country",
-    "referrer",
-    "browser",
-    "system",
-    "device",
-    "language",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
-    "slot",
-    "bot",
-    "clicked_at",
-    "address",
-)
+_COLUMNS = ("clicked_at" if name == "at_ms" else name for name in EnrichedClick._fields)
 _COPY = f"COPY clicks ({', '.join(_COLUMNS)}) FROM STDIN"
+# psycopg2 reads 8 KiB at a time by default, which costs a tenth of the whole.
+_COPY_CHUNK = 1 << 18
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - COPY is told the zone with each row
 
 
 def segment_slot(segment_id: str) -> int:
@@ -74,17 +58,21 @@ def delete_segments(session: WriteSession, older_than: timedelta, limit: int) ->
     return len(keys)
 
 
-def copy_clicks(session: WriteSession, clicks: Iterable[EnrichedClick]) -> None:
-    """Store clicks with COPY, in the session's transaction; their months must exist.
+def copy_rows(clicks: Iterable[EnrichedClick]) -> str:
+    """Clicks as the body of a COPY."""
+    return "".join(map(_row, clicks))
+
+
+def copy_clicks(session: WriteSession, rows: str) -> None:
+    """Store the clicks of `copy_rows`, in the session's transaction; their months must exist.
 
     Raises:
         sqlalchemy.exc.DBAPIError: as a statement of SQLAlchemy's own would.
     """
-    body = io.StringIO("".join(map(_row, clicks)))
     connection = session.connection().connection
     try:
         with closing(connection.cursor()) as cursor:
-            cursor.copy_expert(_COPY, body)
+            cursor.copy_expert(_COPY, io.StringIO(rows), _COPY_CHUNK)
     except psycopg2.Error as error:
         raise exc.DBAPIError.instance(_COPY, None, error, psycopg2.Error) from error
 
@@ -115,14 +103,20 @@ def find_clicks(
 
 def _row(click: EnrichedClick) -> str:
     """One line of COPY. Enriched text holds no tab and no newline, so only `\\` is escaped."""
-    text = (
-        f"{click.link_id}\t{click.workspace_id}\t{click.id}\t{click.visitor}\t{click.country}\t"
-        f"{click.referrer}\t{click.browser}\t{click.system}\t{click.device}\t{click.language}\t"
-        f"{click.utm_source}\t{click.utm_medium}\t{click.utm_campaign}\t{click.utm_term}\t"
-        f"{click.utm_content}\t{click.slot}\t{'t' if click.bot else 'f'}\t"
-        f"{click.clicked_at.isoformat()}\t"
-    ).replace("\\", "\\\\")
-    return f"{text}{click.address or _NULL}\n"
+    (slot, link_id, at_ms, identifier, workspace_id, visitor, bot, *texts, address) = click
+    second, millisecond = divmod(at_ms, 1000)
+    text = "\t".join(texts)
+    if "\\" in text:
+        text = text.replace("\\", "\\\\")
+    return (
+        f"{slot}\t{link_id}\t{_second(second)}.{millisecond:03d}+00\t{identifier}\t{workspace_id}"
+        f"\t{visitor}\t{'t' if bot else 'f'}\t{text}\t{address or _NULL}\n"
+    )
+
+
+@lru_cache(4_096)
+def _second(second: int) -> str:
+    return str(_EPOCH + timedelta(seconds=second))
 
 
 _NULL = "\\N"

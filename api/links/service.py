@@ -31,6 +31,7 @@ from api.links import store
 from api.links.drafts import LinkDraft, LinkRules, check_period, unique
 from api.links.filters import LinkFilter, conditions_of, words_of
 from api.links.metadata import complaint, merge_patch
+from api.links.places import find_places
 from api.links.totals import add_clicks
 
 EVICTION_PREFIX = "link:"
@@ -39,7 +40,15 @@ _TRIES = 5
 _MAX_CANDIDATES = 100
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-__all__ = ["LinkFilter", "LinkService", "SlugTaken", "add_clicks", "etag_of", "state_of"]
+__all__ = [
+    "LinkFilter",
+    "LinkService",
+    "SlugTaken",
+    "add_clicks",
+    "etag_of",
+    "find_places",
+    "state_of",
+]
 
 
 class SlugTaken(Conflict):

@@ -1,28 +1,41 @@
-"""Folds clicks into the rows that they add to, so that many clicks cost one row each.
+"""Folds clicks into the counts that they add, so that many clicks cost one row each.
 
 Everything here runs once per click or more: it works by columns, in C where it can.
 """
 
 from __future__ import annotations
 
+import secrets
+import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from datetime import datetime
-from functools import cached_property
-from operator import attrgetter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from hashlib import blake2b
+from itertools import chain
 from typing import NamedTuple, Protocol
 
-from api.stats.models import DIMENSIONS, SUBJECT_LINK, SUBJECT_WORKSPACE
-from api.stats.sketches import sketch_of
+from api.stats import sketches
+from api.stats.models import (
+    DIMENSIONS,
+    GRAIN_DAY,
+    GRAIN_QUARTER,
+    GRAIN_SECONDS,
+    SUBJECT_DOMAIN,
+    SUBJECT_LINK,
+    SUBJECT_TAG,
+    SUBJECT_WORKSPACE,
+)
+from api.stats.sketches import WHOLE
+from api.stats.values import split
 
-QUARTER_SECONDS = 900
-MAX_VALUE_LENGTH = 200
-_COLUMNS = [(number, attrgetter(name)) for name, number in DIMENSIONS.items() if name != "total"]
-_visitor = attrgetter("visitor")
+QUARTER_MS = GRAIN_SECONDS[GRAIN_QUARTER] * 1000
+_QUARTERS_OF_DAY = GRAIN_SECONDS[GRAIN_DAY] // GRAIN_SECONDS[GRAIN_QUARTER]
 
 
 class CountedClick(Protocol):
-    """What a click must tell to be counted; texts are empty where it does not."""
+    """A click as a named tuple of at least these; texts are empty where it does not tell."""
+
+    _fields: tuple[str, ...]
 
     @property
     def slot(self) -> int: ...
@@ -31,114 +44,134 @@ class CountedClick(Protocol):
     @property
     def workspace_id(self) -> int: ...
     @property
-    def clicked_at(self) -> datetime: ...
+    def at_ms(self) -> int: ...
     @property
     def visitor(self) -> int: ...
     @property
     def bot(self) -> bool: ...
-    @property
-    def country(self) -> str: ...
-    @property
-    def referrer(self) -> str: ...
-    @property
-    def browser(self) -> str: ...
-    @property
-    def system(self) -> str: ...
-    @property
-    def device(self) -> str: ...
-    @property
-    def language(self) -> str: ...
-    @property
-    def utm_source(self) -> str: ...
-    @property
-    def utm_medium(self) -> str: ...
-    @property
-    def utm_campaign(self) -> str: ...
-    @property
-    def utm_term(self) -> str: ...
-    @property
-    def utm_content(self) -> str: ...
+    def __iter__(self) -> Iterator[object]: ...
 
 
-class CountKey(NamedTuple):
-    """The primary key of a count, in its order; a quarter is counted from 1970."""
+class LinkPlace(Protocol):
+    """Under what else than itself and its workspace a link is counted."""
+
+    @property
+    def domain(self) -> str: ...
+    @property
+    def tags(self) -> Sequence[str]: ...
+
+
+class Fold(NamedTuple):
+    """Some clicks, folded."""
+
+    clicks: int
+    visitors: bytes
+    dimensions: tuple[bytes | None, ...]  # in the order of DIMENSIONS
+
+
+class Count(NamedTuple):
+    """A part of a count; `start` is in units of its grain since 1970."""
 
     slot: int
     subject: int
     subject_id: int
-    dimension: int
-    quarter: int
+    grain: int
+    start: int
     bot: bool
-    value: str
-
-
-class Visits:
-    """The visitor of each click of a row. Rows of the same clicks share one, and its sketch."""
-
-    def __init__(self, visitors: list[int]) -> None:
-        self.visitors = visitors
-
-    @property
-    def clicks(self) -> int:
-        """One per visit."""
-        return len(self.visitors)
-
-    @cached_property
-    def sketch(self) -> bytes:
-        """The sketch of these visitors alone."""
-        return sketch_of(self.visitors)
+    part: int
+    fold: Fold
 
 
 def home_slot() -> int:
-    """The slot of a shard under which it keeps the counts of whole workspaces."""
+    """The slot of a shard under which it keeps the counts of everything but links."""
     return 0
 
 
-def fold(clicks: Iterable[CountedClick]) -> dict[CountKey, Visits]:
-    """The rows that `clicks` of one shard add to."""
-    groups: dict[tuple[int, int, int, int, bool], list[CountedClick]] = defaultdict(list)
-    home = home_slot()
+def domain_id(workspace: int, domain: str) -> int:
+    """What a workspace's clicks on a domain are counted under."""
+    return _name_id("stats.domain", workspace, domain)
+
+
+def tag_id(workspace: int, tag: str) -> int:
+    """What a workspace's clicks on links with a tag are counted under."""
+    return _name_id("stats.tag", workspace, tag)
+
+
+def new_part() -> int:
+    """The number of a new part: of two the later is larger, and no two are equal."""
+    return (time.time_ns() // 1000 << 10) + secrets.randbelow(1 << 10)
+
+
+def fold(clicks: Sequence[CountedClick], places: Mapping[int, LinkPlace]) -> list[Count]:
+    """The counts that clicks of one shard add.
+
+    `places` tells of links by their id; one that it does not know is counted for itself and its
+    workspace only.
+    """
+    groups = _grouped(clicks)
+    counted = _counted(groups, places)
+    # A workspace with one domain, or a day of which only one quarter is here, is folded once.
+    folds: dict[tuple[int, ...], Fold] = {}
+    members = [group for _, group in groups]
+    part = new_part()
+    counts = []
+    for key, indices in counted.items():
+        same = tuple(indices)
+        folded = folds.get(same)
+        if folded is None:
+            folded = folds[same] = _fold([members[index] for index in same])
+        counts.append(Count(*key, part, folded))
+    return counts
+
+
+def _grouped(
+    clicks: Sequence[CountedClick],
+) -> list[tuple[tuple[int, int, bool], list[CountedClick]]]:
+    """The clicks by link, quarter, and bot or person."""
+    groups: defaultdict[tuple[int, int, bool], list[CountedClick]] = defaultdict(list)
     for click in clicks:
-        quarter = int(click.clicked_at.timestamp() // QUARTER_SECONDS)
-        bot = click.bot
-        groups[click.slot, SUBJECT_LINK, click.link_id, quarter, bot].append(click)
-        groups[home, SUBJECT_WORKSPACE, click.workspace_id, quarter, bot].append(click)
-    rows: dict[CountKey, Visits] = {}
-    for (slot, subject, subject_id, quarter, bot), members in groups.items():
-        for dimension, value, visits in _split(members):
-            rows[CountKey(slot, subject, subject_id, dimension, quarter, bot, value)] = visits
-    return rows
+        groups[click.link_id, click.at_ms // QUARTER_MS, click.bot].append(click)
+    return list(groups.items())
 
 
-def _split(members: Sequence[CountedClick]) -> Iterable[tuple[int, str, Visits]]:
-    """The members once as a whole, then by each dimension."""
-    visitors = list(map(_visitor, members))
-    everybody = Visits(visitors)
-    yield DIMENSIONS["total"], "", everybody
-    for dimension, value_of in _COLUMNS:
-        values = list(map(value_of, members))
-        distinct = set(values)
-        if len(distinct) == 1:
-            yield dimension, bounded(values[0]), everybody
-            continue
-        parts: dict[str, list[int]] = {value: [] for value in distinct}
-        for value, visitor in zip(values, visitors, strict=True):
-            parts[value].append(visitor)
-        for value, part in _bounded_parts(parts).items():
-            yield dimension, value, Visits(part)
+def _counted(
+    groups: Sequence[tuple[tuple[int, int, bool], list[CountedClick]]],
+    places: Mapping[int, LinkPlace],
+) -> dict[tuple[int, int, int, int, int, bool], list[int]]:
+    """The counts that the groups add to, each with the indices of its groups."""
+    counted: defaultdict[tuple[int, int, int, int, int, bool], list[int]] = defaultdict(list)
+    home = home_slot()
+    for index, ((link_id, quarter, bot), (first, *_)) in enumerate(groups):
+        workspace = first.workspace_id
+        subjects = [
+            (first.slot, SUBJECT_LINK, link_id),
+            (home, SUBJECT_WORKSPACE, workspace),
+        ]
+        place = places.get(link_id)
+        if place is not None:
+            subjects.append((home, SUBJECT_DOMAIN, domain_id(workspace, place.domain)))
+            subjects += [(home, SUBJECT_TAG, tag_id(workspace, tag)) for tag in place.tags]
+        day = quarter // _QUARTERS_OF_DAY
+        for slot, subject, subject_id in subjects:
+            counted[slot, subject, subject_id, GRAIN_QUARTER, quarter, bot].append(index)
+            counted[slot, subject, subject_id, GRAIN_DAY, day, bot].append(index)
+    return counted
 
 
-def _bounded_parts(parts: dict[str, list[int]]) -> dict[str, list[int]]:
-    # Two values may become one, and one statement must not meet a row twice.
-    whole: dict[str, list[int]] = {}
-    for value, part in parts.items():
-        whole.setdefault(bounded(value), []).extend(part)
-    return whole
+def _fold(groups: Collection[list[CountedClick]]) -> Fold:
+    columns = list(zip(*chain.from_iterable(groups), strict=True))
+    fields = next(iter(groups))[0]._fields
+    by_name = dict(zip(fields, columns, strict=True))
+    visitors = list(map(sketches.short_hash, by_name["visitor"]))
+    return Fold(
+        len(visitors),
+        sketches.pack(visitors, WHOLE),
+        tuple(split(by_name[name], visitors) for name in DIMENSIONS),
+    )
 
 
-def bounded(value: str) -> str:
-    """`value` as PostgreSQL and its index can hold it, whatever a visitor has sent."""
-    if value.isascii() and len(value) <= MAX_VALUE_LENGTH and "\0" not in value:
-        return value
-    text = value.replace("\0", "")[:MAX_VALUE_LENGTH]
-    return text.encode("utf-8", "replace").decode()
+@lru_cache(20_000)
+def _name_id(kind: str, workspace: int, name: str) -> int:
+    text = f"{workspace}\0{name}".encode("utf-8", "replace")
+    digest = blake2b(text, digest_size=8, person=kind.encode()).digest()
+    return int.from_bytes(digest, signed=True)

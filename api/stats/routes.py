@@ -12,7 +12,7 @@ from api.core.http import Blueprint, principal
 from api.core.registry import service
 from api.links.service import LinkService
 from api.stats.cached import StatsCache
-from api.stats.schemas import STATS_QUERY, StatsOut, present_stats
+from api.stats.schemas import STATS_QUERY, WORKSPACE_STATS_QUERY, StatsOut, present_stats
 from api.stats.service import StatsQuery, StatsService
 
 blueprint = Blueprint("stats", __name__, description="Answers about clicks")
@@ -39,11 +39,11 @@ def link_stats(link_id: int, query: dict[str, Any]) -> Response:
 
 @blueprint.route("/stats")
 @blueprint.scope("stats:read")
-@blueprint.takes_query(STATS_QUERY)
+@blueprint.takes_query(WORKSPACE_STATS_QUERY)
 @blueprint.answers(200, StatsOut, headers=("ETag", "Cache-Control"))
 @blueprint.answers(304, description="`If-None-Match` names the current answer")
 def workspace_stats(query: dict[str, Any]) -> Response:
-    """Count the clicks and visitors of all links of the workspace"""
+    """Count the clicks and visitors of the workspace's links, of all or by domain or tag"""
     workspace = principal().workspace_id
 
     def compute(asked: dict[str, Any]) -> bytes:

@@ -11,13 +11,15 @@ from marshmallow import validate
 
 from api.core.schemas import Schema, UtcTime
 from api.stats.periods import INTERVALS, MAX_BUCKETS
-from api.stats.service import BOTS, DEFAULT_GROUPS, GROUPINGS, MAX_GROUPS, OTHER, Stats
-from api.stats.sketches import Tally
+from api.stats.service import BOTS, DEFAULT_GROUPS, GROUPINGS, MAX_GROUPS, Stats
+from api.stats.tallies import Tally
+from api.stats.values import MAX_VALUES, OTHER
 
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME = UtcTime()
 _VISITORS = (
-    "Different visitors, estimated within 2 %. The hash that tells them apart changes every day: "
+    "Different visitors: exact for few, estimated within 2 % for many, and within 4 % in a group. "
+    "The hash that tells them apart changes every day: "
     "over several days a person counts once for each day on which they came."
 )
 
@@ -89,8 +91,26 @@ class StatsQueryIn(Schema):
         load_default=DEFAULT_GROUPS,
         validate=validate.Range(1, MAX_GROUPS),
         metadata={
-            "description": f"Most groups; all further ones are one last group, `{OTHER}`.",
+            "description": f"Most groups; all further ones are one last group, `{OTHER}`. Of each "
+            f"quarter of an hour and each day only the {MAX_VALUES} values with the most clicks "
+            "are kept; the others are in that group, too.",
             "example": DEFAULT_GROUPS,
+        },
+    )
+
+
+class WorkspaceStatsQueryIn(StatsQueryIn):
+    """The parameters of a question about all links of a workspace, or some."""
+
+    domain = ma.fields.String(
+        validate=validate.Length(1, 253),
+        metadata={"description": "Only links on this domain.", "example": "go.example.com"},
+    )
+    tag = ma.fields.String(
+        validate=validate.Length(1, 200),
+        metadata={
+            "description": "Only clicks on links that had this tag when they were clicked.",
+            "example": "spring",
         },
     )
 
@@ -152,6 +172,7 @@ class StatsOut(Schema):
 
 
 STATS_QUERY = StatsQueryIn()
+WORKSPACE_STATS_QUERY = WorkspaceStatsQueryIn()
 
 
 def present_stats(stats: Stats, query: dict[str, Any]) -> dict[str, Any]:

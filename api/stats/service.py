@@ -1,32 +1,38 @@
-"""Counts clicks as they are ingested, and answers questions about them from the counts."""
+"""Counts clicks, and answers questions about them."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager
+import heapq
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from operator import attrgetter
 from typing import TypeAlias
 
 from api.core.database.routing import Database, ReadSession, WriteSession
+from api.core.errors import Invalid
 from api.core.ids import slot_of_id
 from api.links.service import LinkService
 from api.stats import store
-from api.stats.folding import CountedClick, fold, home_slot
-from api.stats.models import DIMENSIONS, SUBJECT_LINK, SUBJECT_WORKSPACE
+from api.stats.compaction import Compaction
+from api.stats.folding import Count, CountedClick, LinkPlace, domain_id, fold, home_slot, tag_id
+from api.stats.models import DIMENSIONS, SUBJECT_DOMAIN, SUBJECT_TAG, SUBJECT_WORKSPACE
 from api.stats.periods import Period, period_of
-from api.stats.sketches import Tally, sketch_with
-from api.stats.store import Selection, Subject
+from api.stats.spans import Spans, spans_of
+from api.stats.store import CountRow, Subject
+from api.stats.tallies import Tallies, Tally
+from api.stats.values import OTHER, values
 
-GROUPINGS = tuple(name for name in DIMENSIONS if name != "total")
-OTHER = "(other)"
+__all__ = ["Compaction", "StatsQuery", "StatsService"]
+
+GROUPINGS = DIMENSIONS
 DEFAULT_GROUPS = 50
 MAX_GROUPS = 500
 BOTS: dict[str, bool | None] = {"exclude": False, "include": None, "only": True}
-# Of each shard, as the first of all may be only the hundredth of one.
-_CANDIDATES = 4 * MAX_GROUPS
 
+_SECONDS_OF_DAY = 86_400
 Shards: TypeAlias = Callable[[], Iterable[AbstractContextManager[ReadSession]]]
 
 
@@ -41,6 +47,9 @@ class StatsQuery:
     timezone: str = "UTC"
     bots: str = "exclude"
     limit: int = DEFAULT_GROUPS
+    # Of a workspace's links only those on this domain, or with this tag.
+    domain: str | None = None
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +80,21 @@ class StatsService:
         self._now = now
 
     @staticmethod
-    def add(session: WriteSession, clicks: Sequence[CountedClick]) -> None:
-        """Count clicks of one shard, within the transaction that stores them.
+    def fold(clicks: Sequence[CountedClick], places: Mapping[int, LinkPlace]) -> Sequence[Count]:
+        """What clicks of one shard add to its counts; `places` tells of their links by id."""
+        return fold(clicks, places)
 
-        The rows stay locked until it ends: commit soon.
-        """
-        if not clicks:
-            return
-        rows = fold(clicks)
-        changed = {}
-        for key, held in store.upsert_counts(session, rows).items():
-            sketch = sketch_with(held, rows[key].visitors)
-            if sketch != held:
-                changed[key] = sketch
-        store.update_visitors(session, changed)
+    @staticmethod
+    def add(session: WriteSession, counts: Sequence[Count]) -> None:
+        """Count folded clicks of one shard, within the transaction that stores them."""
+        if counts:
+            store.copy_counts(session, counts)
+
+    @staticmethod
+    def erase_link(session: WriteSession, slot: int, link_id: int) -> None:
+        """Delete the counts of one link; those of its workspace, domain and tags stay."""
+        store.lock_rewriting(session)
+        store.delete_counts(session, store.link_subject(slot, link_id))
 
     def link_stats(self, workspace: int, link_id: int, query: StatsQuery) -> Stats:
         """The statistics of one link.
@@ -95,77 +105,87 @@ class StatsService:
         """
         self._links.require(workspace, link_id)
         slot = slot_of_id(link_id)
-        subject = Subject(workspace=workspace, slot=slot, kind=SUBJECT_LINK, identifier=link_id)
+        subject = store.link_subject(slot, link_id)
         return self._answer(subject, query, lambda: [self._db.read(slot, workspace)])
 
     def workspace_stats(self, workspace: int, query: StatsQuery) -> Stats:
-        """The statistics of all links of a workspace together.
+        """The statistics of all links of a workspace together, or of those that are asked for.
+
+        Clicks count under the tags that their link had as they were counted.
 
         Raises:
-            Invalid: the period cannot be answered.
+            Invalid: the period cannot be answered, or both a domain and a tag are given.
         """
-        subject = Subject(
-            workspace=workspace, slot=home_slot(), kind=SUBJECT_WORKSPACE, identifier=workspace
-        )
+        if query.domain is not None and query.tag is not None:
+            raise Invalid.parameter("tag", "Cannot be combined with `domain`.")
+        kind, identifier = SUBJECT_WORKSPACE, workspace
+        if query.domain is not None:
+            kind, identifier = SUBJECT_DOMAIN, domain_id(workspace, query.domain)
+        elif query.tag is not None:
+            kind, identifier = SUBJECT_TAG, tag_id(workspace, query.tag)
+        subject = Subject(slot=home_slot(), kind=kind, identifier=identifier)
         return self._answer(subject, query, self._db.read_each)
 
     def _answer(self, subject: Subject, query: StatsQuery, shards: Shards) -> Stats:
         period = period_of(query.start, query.end, query.interval, query.timezone, self._now())
-        selection = Selection(start=period.start, end=period.end, bot=BOTS[query.bots])
-        top = _top_values(subject, selection, query, shards)
-        buckets = [Tally() for _ in period.bucket_starts]
-        groups: defaultdict[str, Tally] = defaultdict(Tally)
-        for shard in shards():
-            with shard as session:
+        bot = BOTS[query.bots]
+        edges = [period.start, *period.bucket_starts[1:], period.end]
+        with ExitStack() as opened:
+            sessions = [opened.enter_context(shard) for shard in shards()]
+            for session in sessions:
                 # Clicks that arrive between two queries must not be in one part only.
                 store.hold_snapshot(session)
-                for bucket, clicks, packed in store.stream_buckets(
-                    session, subject, selection, period.bucket_starts
-                ):
-                    buckets[bucket - 1].add_packed(clicks, packed)
-                if query.group_by is not None:
-                    for value, clicks, packed in store.stream_values(
-                        session, subject, selection, query.group_by
-                    ):
-                        groups[value if value in top else OTHER].add_packed(clicks, packed)
-        return Stats(
-            period,
-            _sum(buckets),
-            list(zip(period.bucket_starts, buckets, strict=True)),
-            None if query.group_by is None else sorted(groups.items(), key=_rank),
-        )
+
+            def rows(spans: Spans, dimension: str | None) -> Iterator[CountRow]:
+                # In the order of time: the visitors of a day are merged over shards.
+                return heapq.merge(
+                    *(
+                        store.stream_counts(session, subject, spans, bot, dimension)
+                        for session in sessions
+                    ),
+                    key=attrgetter("start"),
+                )
+
+            total, series = _series(period, rows(spans_of(edges), None))
+            groups = None
+            if query.group_by is not None:
+                whole = spans_of([period.start, period.end])
+                groups = _groups(rows(whole, query.group_by), query.limit)
+        return Stats(period, total, series, groups)
 
 
-def _top_values(
-    subject: Subject, selection: Selection, query: StatsQuery, shards: Shards
-) -> frozenset[str]:
-    """The values that get a group of their own.
+def _day(row: CountRow) -> int:
+    return int(row.start.timestamp()) // _SECONDS_OF_DAY
 
-    Over several shards the choice may miss a value that is common in all and leading in none; its
-    clicks are then among the others, none is lost.
-    """
-    if query.group_by is None:
-        return frozenset()
-    found: Counter[str] = Counter()
-    for shard in shards():
-        with shard as session:
-            found.update(
-                store.find_top_values(session, subject, selection, query.group_by, _CANDIDATES)
-            )
+
+def _series(
+    period: Period, rows: Iterable[CountRow]
+) -> tuple[Tally, Sequence[tuple[datetime, Tally]]]:
+    starts = period.bucket_starts
+    total: Tallies[None] = Tallies()
+    buckets: Tallies[int] = Tallies()
+    for row in rows:
+        day = _day(row)
+        total.add(day, None, row.clicks, row.visitors)
+        bucket = max(bisect_right(starts, row.start) - 1, 0)
+        buckets.add(day, bucket, row.clicks, row.visitors)
+    return total[None], [(start, buckets[place]) for place, start in enumerate(starts)]
+
+
+def _groups(rows: Iterable[CountRow], limit: int) -> Sequence[tuple[str, Tally]]:
+    """The groups with the most clicks, and all others as one at the end."""
+    tallies: Tallies[str] = Tallies()
+    for row in rows:
+        day = _day(row)
+        for value, clicks, visitors in values(row.clicks, row.visitors, row.values):
+            tallies.add(day, value, clicks, visitors)
+    found = dict(tallies.items())
     # A visitor may send the very word that names the rest; there it belongs.
-    found.pop(OTHER, None)
-    ranked = sorted(found, key=lambda value: (-found[value], value))
-    return frozenset(ranked[: query.limit])
-
-
-def _sum(tallies: Iterable[Tally]) -> Tally:
-    total = Tally()
-    for tally in tallies:
-        if tally.clicks:
-            total.add_tally(tally)
-    return total
-
-
-def _rank(group: tuple[str, Tally]) -> tuple[bool, int, str]:
-    value, tally = group
-    return value == OTHER, -tally.clicks, value
+    rest = [found.pop(OTHER)] if OTHER in found else []
+    ranked = sorted(found.items(), key=lambda group: (-group[1].clicks, group[0]))
+    rest += [tally for _, tally in ranked[limit:]]
+    groups = ranked[:limit]
+    if rest:
+        together = Tally(sum(one.clicks for one in rest), sum(one.visitors for one in rest))
+        groups.append((OTHER, together))
+    return groups

@@ -1,67 +1,99 @@
-"""Visitors as HyperLogLog sketches: counted once however often they come, mergeable over anything.
+"""Visitors, counted once however often they come, in bytes that can be merged over anything.
 
-Apache DataSketches keeps a small set of visitors exactly (four bytes each) and turns to estimating
-where that becomes larger than the estimate's registers.
+Up to a bound they are a set: 32 bits of each visitor's hash. Past it they are a HyperLogLog sketch
+of those numbers (Apache DataSketches, HLL_4), which takes no more than twice the room of that set.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple
 
 from datasketches import hll_sketch, hll_union, tgt_hll_type
 
-# The standard error of merged sketches is 1.62 % at 12, 1.15 % at 13 and 0.81 % at 14, which is
-# the first to keep two standard errors under 2 %. It costs at most 8 KiB a row, and nothing for a
-# row of fewer than 400 visitors: those are the same bytes at any precision.
-LG_K = 14
 _KIND = tgt_hll_type.HLL_4
-_LENGTH = struct.Struct("!i")
+_SET = b"\0"
+_SKETCH = b"\1"
+_IS_SKETCH = 1
+_WIDTH = 4
+_MASK = 0xFFFF_FFFF
 
 
-def sketch_of(visitors: Iterable[int]) -> bytes:
-    """The sketch of some visitors, each a signed 64-bit number."""
-    return _added(hll_sketch(LG_K, _KIND), visitors)
+class Precision(NamedTuple):
+    """How exactly visitors are kept."""
+
+    lg_k: int  # of the sketch
+    exact: int  # up to how many they are a set
 
 
-def sketch_with(held: bytes, visitors: Iterable[int]) -> bytes:
-    """The sketch of the visitors in `held` and of some more."""
-    return _added(hll_sketch.deserialize(held), visitors)
+# The standard error of merged sketches, measured at 100,000 visitors: 1.7 % at 12, 1.2 % at 13,
+# 0.8 % at 14 and 0.5 % at 15. Three of these are to be under 2 %.
+WHOLE = Precision(15, 2048)
+# Of a group, as many of these make a row: three standard errors are under 4 %.
+GROUP = Precision(13, 512)
 
 
-def _added(sketch: hll_sketch, visitors: Iterable[int]) -> bytes:
+def short_hash(visitor: int) -> int:
+    """The 32 bits of a visitor's hash that are kept here.
+
+    Among a million visitors of one day about a hundred share them with another: an error of
+    0.01 %, and one reason more why nobody can be told from them.
+    """
+    return visitor & _MASK
+
+
+def pack(visitors: Collection[int], precision: Precision) -> bytes:
+    """The bytes of some short hashes."""
+    return _packed(set(visitors), precision)
+
+
+def merge(parts: Sequence[bytes], precision: Precision) -> bytes:
+    """The bytes of the visitors of all parts together."""
+    if not any(part[0] == _IS_SKETCH for part in parts):
+        return _packed(_united(parts), precision)
+    return _SKETCH + bytes(_union(parts, precision.lg_k).get_result(_KIND).serialize_compact())
+
+
+def count(parts: Sequence[bytes]) -> int:
+    """How many different visitors some parts have together, as estimated."""
+    if len(parts) == 1:
+        (part,) = parts
+        if part[0] != _IS_SKETCH:
+            return (len(part) - 1) // _WIDTH
+        return round(float(hll_sketch.deserialize(part[1:]).get_estimate()))
+    if not any(part[0] == _IS_SKETCH for part in parts):
+        return len(_united(parts))
+    return round(float(_union(parts, WHOLE.lg_k).get_estimate()))
+
+
+def _packed(distinct: set[int], precision: Precision) -> bytes:
+    if len(distinct) <= precision.exact:
+        return _SET + struct.pack(f"<{len(distinct)}I", *distinct)
+    sketch = hll_sketch(precision.lg_k, _KIND)
     update = sketch.update
-    for visitor in visitors:
+    for visitor in distinct:
         update(visitor)
-    return bytes(sketch.serialize_compact())
+    return _SKETCH + bytes(sketch.serialize_compact())
 
 
-class Tally:
-    """Clicks, and the union of their visitors."""
+def _united(parts: Iterable[bytes]) -> set[int]:
+    return set().union(*map(_members, parts))
 
-    __slots__ = ("_union", "clicks")
 
-    def __init__(self) -> None:
-        self.clicks = 0
-        self._union = hll_union(LG_K)
+def _members(part: bytes) -> tuple[int, ...]:
+    return struct.unpack_from(f"<{(len(part) - 1) // _WIDTH}I", part, 1)
 
-    def add_packed(self, clicks: int, packed: bytes) -> None:
-        """Take in counted rows: their clicks, and their sketches, each behind its length."""
-        self.clicks += clicks
-        deserialize, update = hll_sketch.deserialize, self._union.update
-        position, end = 0, len(packed)
-        while position < end:
-            (size,) = _LENGTH.unpack_from(packed, position)
-            begin = position + _LENGTH.size
-            position = begin + size
-            update(deserialize(packed[begin:position]))
 
-    def add_tally(self, other: Tally) -> None:
-        """Take in another tally; a visitor of both counts once."""
-        self.clicks += other.clicks
-        self._union.update(other._union.get_result(tgt_hll_type.HLL_8))
-
-    @property
-    def visitors(self) -> int:
-        """How many different visitors, as estimated."""
-        return round(float(self._union.get_estimate()))
+def _union(parts: Iterable[bytes], lg_k: int) -> hll_union:
+    union = hll_union(lg_k)
+    seen: set[int] = set()
+    for part in parts:
+        if part[0] == _IS_SKETCH:
+            union.update(hll_sketch.deserialize(part[1:]))
+        else:
+            seen.update(_members(part))
+    update = union.update
+    for visitor in seen:
+        update(visitor)
+    return union

@@ -1,116 +1,88 @@
-"""Queries on `click_counts`. All of them walk its primary key."""
+"""Queries on the counts of clicks. Questions walk the primary key."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import heapq
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, NamedTuple
 
-import orjson
-from sqlalchemy import (
-    ARRAY,
-    BigInteger,
-    ColumnElement,
-    DateTime,
-    LargeBinary,
-    bindparam,
-    func,
-    select,
-    text,
-)
+import psycopg2
+from sqlalchemy import ARRAY, DateTime, bindparam, delete, exc, text
 
 from api.core.database.routing import ReadSession, WriteSession
-from api.stats.folding import QUARTER_SECONDS, CountKey, Visits
-from api.stats.models import DIMENSIONS, ClickCount
+from api.stats.folding import Count, Fold
+from api.stats.models import (
+    DIMENSIONS,
+    GRAIN_DAY,
+    GRAIN_QUARTER,
+    GRAIN_SECONDS,
+    SUBJECT_LINK,
+    ClickCount,
+)
+from api.stats.spans import Span, Spans
 
-# Rows held in memory at a time: each has the sketches of up to a day.
-_STREAM_ROWS = 200
-_DAY = text("interval '1 day'")
-_EPOCH = text("timestamptz 'epoch'")
-# Each sketch behind its length, as `Tally.add_packed` reads them.
-_PACKED = func.string_agg(
-    func.int4send(func.length(ClickCount.visitors)).op("||", return_type=LargeBinary())(
-        ClickCount.visitors
-    ),
-    text("''::bytea"),
-    type_=LargeBinary,
-)
+# Rows held in memory at a time: each has the visitors of up to a day.
+_STREAM_ROWS = 500
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Held by whoever replaces counts by others that say the same; any constant that nothing else locks.
+_REWRITING = 0x63_6F_75_6E_74_73
 
-# Rows travel as one JSON text: PostgreSQL reads it faster than arrays of literals, and psycopg2
-# has nothing to quote. The order is that of the locks: two writers who take them in the same
-# order never wait for each other in a circle.
-_ROWS = f"""
-    SELECT (row->>0)::smallint AS slot,
-           (row->>1)::smallint AS subject,
-           (row->>2)::bigint AS subject_id,
-           (row->>3)::smallint AS dimension,
-           to_timestamp((row->>4)::bigint * {QUARTER_SECONDS}) AS quarter,
-           (row->>5)::boolean AS bot,
-           row->>6 AS value,
-           (row->>7)::bigint AS clicks,
-           decode(row->>8, 'hex') AS visitors
-    FROM json_array_elements(CAST(:rows AS json)) AS row
-    ORDER BY 1, 2, 3, 4, 5, 6, 7
-"""
-# A sketch cannot be merged in SQL. A row that was there keeps its own and returns it: it is locked
-# from here to the end of the transaction, so nobody changes it before it is written back. `xmax`
-# is zero in a row that this statement inserted.
-_UPSERT = text(
-    f"""
-    INSERT INTO click_counts AS held
-        (slot, subject, subject_id, dimension, quarter, bot, value, clicks, visitors)
-    {_ROWS}
-    ON CONFLICT (slot, subject, subject_id, dimension, quarter, bot, value)
-        DO UPDATE SET clicks = held.clicks + excluded.clicks
-    RETURNING slot, subject, subject_id, dimension,
-        (extract(epoch FROM quarter) / {QUARTER_SECONDS})::bigint AS quarter, bot, value,
-        CASE WHEN xmax <> 0 THEN visitors END AS visitors
-    """
-)
-_UPDATE_VISITORS = text(
-    f"""
-    UPDATE click_counts AS held SET visitors = new.visitors FROM ({_ROWS}) AS new
-    WHERE held.slot = new.slot AND held.subject = new.subject
-        AND held.subject_id = new.subject_id AND held.dimension = new.dimension
-        AND held.quarter = new.quarter AND held.bot = new.bot AND held.value = new.value
-    """
-)
+KEY = "slot, subject, subject_id, grain, start, bot"
+_DIMENSIONS = ", ".join(DIMENSIONS)
+_COLUMNS = f"{KEY}, part, clicks, visitors, {_DIMENSIONS}"
+_NULL = "\\N"
+_TIMES = ARRAY(DateTime(timezone=True))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
     """Whose clicks are asked for; a link must have been found to be the workspace's."""
 
-    workspace: int
     slot: int
     kind: int
     identifier: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selection:
-    """Which of a subject's clicks: from `start` up to `end`, bots or people (None: both)."""
+class CountRow(NamedTuple):
+    """A part of a count, as a question reads it."""
 
     start: datetime
-    end: datetime
-    bot: bool | None
+    clicks: int
+    visitors: bytes
+    values: bytes | None  # of the dimension that was asked for
 
 
-def upsert_counts(session: WriteSession, rows: Mapping[CountKey, Visits]) -> dict[CountKey, bytes]:
-    """Add clicks to their rows; a new row gets its sketch, the others' held ones are returned."""
-    document = orjson.dumps(
-        [(*key, visits.clicks, visits.sketch.hex()) for key, visits in rows.items()]
-    )
-    result = session.execute(_UPSERT, {"rows": document.decode()})
-    return {CountKey(*row[:7]): bytes(row[7]) for row in result if row[7] is not None}
+class CountPart(NamedTuple):
+    """A part of a count with all that it holds."""
+
+    key: tuple[int, int, int, int, datetime, bool]
+    part: int
+    fold: Fold
 
 
-def update_visitors(session: WriteSession, sketches: Mapping[CountKey, bytes]) -> None:
-    """Write sketches back to rows that this transaction has locked."""
-    if sketches:
-        rows = [(*key, 0, sketch.hex()) for key, sketch in sketches.items()]
-        session.execute(_UPDATE_VISITORS, {"rows": orjson.dumps(rows).decode()})
+def copy_counts(
+    session: WriteSession, counts: Iterable[Count], table: str = "click_counts"
+) -> None:
+    """Add parts of counts with COPY, in the session's transaction.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: as a statement of SQLAlchemy's own would.
+    """
+    statement = f"COPY {table} ({_COLUMNS}) FROM STDIN"
+    tails: dict[int, str] = {}
+    body = io.StringIO("".join(_line(count, tails) for count in counts))
+    connection = session.connection().connection
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.copy_expert(statement, body)
+    except psycopg2.Error as error:
+        raise exc.DBAPIError.instance(statement, None, error, psycopg2.Error) from error
 
 
 def hold_snapshot(session: ReadSession) -> None:
@@ -118,55 +90,206 @@ def hold_snapshot(session: ReadSession) -> None:
     session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
 
 
-def find_top_values(
-    session: ReadSession, subject: Subject, selection: Selection, dimension: str, limit: int
-) -> dict[str, int]:
-    """The values with the most clicks, and their clicks."""
-    clicks = func.sum(ClickCount.clicks)
-    query = (
-        select(ClickCount.value, clicks)
-        .where(*_chosen(subject, selection, dimension))
-        .group_by(ClickCount.value)
-        .order_by(clicks.desc(), ClickCount.value)
-        .limit(limit)
+def stream_counts(
+    session: ReadSession, subject: Subject, spans: Spans, bot: bool | None, dimension: str | None
+) -> Iterator[CountRow]:
+    """The counts of a subject within `spans`, in the order of time."""
+    return heapq.merge(
+        *(
+            _stream(session, subject, grain, chosen, bot, dimension)
+            for grain, chosen in ((GRAIN_DAY, spans.days), (GRAIN_QUARTER, spans.quarters))
+            if chosen
+        ),
+        key=attrgetter("start"),
     )
-    return {value: int(count) for value, count in session.execute(query)}
 
 
-def stream_buckets(
-    session: ReadSession, subject: Subject, selection: Selection, starts: list[datetime]
-) -> Iterator[tuple[int, int, bytes]]:
-    """Bucket (1 for the first of `starts`), clicks and packed sketches; a bucket may come again."""
-    boundaries = bindparam("boundaries", starts, type_=ARRAY(DateTime(timezone=True)))
-    bucket: ColumnElement[int] = func.width_bucket(ClickCount.quarter, boundaries)
-    return _stream(session, bucket, _chosen(subject, selection, "total"))
-
-
-def stream_values(
-    session: ReadSession, subject: Subject, selection: Selection, dimension: str
-) -> Iterator[tuple[str, int, bytes]]:
-    """Value, clicks and packed sketches; a value may come again."""
-    return _stream(session, ClickCount.value, _chosen(subject, selection, dimension))
-
-
-def _chosen(
-    subject: Subject, selection: Selection, dimension: str
-) -> Iterator[ColumnElement[bool]]:
-    yield ClickCount.slot == subject.slot
-    yield ClickCount.subject == subject.kind
-    yield ClickCount.subject_id == subject.identifier
-    yield ClickCount.dimension == DIMENSIONS[dimension]
-    yield ClickCount.quarter >= selection.start.astimezone(UTC)
-    yield ClickCount.quarter < selection.end.astimezone(UTC)
-    if selection.bot is not None:
-        yield ClickCount.bot == selection.bot
-
-
-def _stream(session: ReadSession, key: Any, chosen: Iterator[ColumnElement[bool]]) -> Iterator[Any]:
-    # A row for each quarter costs three times as much; one for a whole period has no bound.
-    query = (
-        select(key.label("key"), func.sum(ClickCount.clicks).cast(BigInteger), _PACKED)
-        .where(*chosen)
-        .group_by("key", func.date_bin(_DAY, ClickCount.quarter, _EPOCH))
+def delete_counts(session: WriteSession, subject: Subject) -> None:
+    """Delete all counts of a subject; `lock_rewriting` must be held."""
+    session.execute(
+        delete(ClickCount).where(
+            ClickCount.slot == subject.slot,
+            ClickCount.subject == subject.kind,
+            ClickCount.subject_id == subject.identifier,
+        )
     )
-    yield from session.execute(query, execution_options={"yield_per": _STREAM_ROWS})
+
+
+def lock_rewriting(session: WriteSession) -> None:
+    """Wait until nobody else replaces counts of this shard; held to the transaction's end."""
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REWRITING})
+
+
+def try_lock_rewriting(session: WriteSession) -> bool:
+    """The same without waiting; whether the lock is held now."""
+    query = text("SELECT pg_try_advisory_xact_lock(:key)")
+    return bool(session.scalar(query, {"key": _REWRITING}))
+
+
+def get_progress(session: ReadSession, slot: int) -> int:
+    """Up to which part the counts were compacted."""
+    query = text("SELECT compacted_to FROM click_count_progress WHERE slot = :slot")
+    return session.scalar(query, {"slot": slot}) or 0
+
+
+def update_progress(session: WriteSession, slot: int, part: int) -> None:
+    """Remember up to which part the counts were compacted."""
+    session.execute(
+        text(
+            "INSERT INTO click_count_progress VALUES (:slot, :part)"
+            " ON CONFLICT (slot) DO UPDATE SET compacted_to = excluded.compacted_to"
+        ),
+        {"slot": slot, "part": part},
+    )
+
+
+def find_last_part(session: ReadSession, after: int, before: int, limit: int) -> int | None:
+    """The last of the next `limit` parts between two; None when there is none."""
+    query = text(
+        "SELECT max(part) FROM (SELECT part FROM click_counts WHERE part > :after"
+        " AND part < :before ORDER BY part LIMIT :limit) AS next"
+    )
+    last: int | None = session.scalar(query, {"after": after, "before": before, "limit": limit})
+    return last
+
+
+def find_divided(session: WriteSession, after: int, last: int) -> list[CountPart]:
+    """All parts of the counts that got one after `after` up to `last` and have several; locked.
+
+    In the order of their keys.
+    """
+    query = text(
+        f"""
+        SELECT {_COLUMNS} FROM click_counts
+        WHERE ({KEY}) IN (
+            SELECT {KEY} FROM click_counts WHERE ({KEY}) IN (
+                SELECT {KEY} FROM click_counts WHERE part > :after AND part <= :last
+            )
+            GROUP BY {KEY} HAVING count(*) > 1
+        )
+        ORDER BY {KEY}
+        FOR UPDATE
+        """
+    )
+    rows = session.connection().execute(query, {"after": after, "last": last})
+    return list(map(_count_part, rows))
+
+
+def replace_parts(
+    session: WriteSession, replaced: Sequence[CountPart], counts: Sequence[Count]
+) -> None:
+    """Delete parts, and add others that say the same."""
+    session.execute(
+        _DELETE_PARTS,
+        {
+            name: [(*part.key, part.part)[place] for part in replaced]
+            for place, name in enumerate(_KEYS)
+        },
+    )
+    copy_counts(session, counts)
+
+
+def count_of(part: CountPart, number: int, fold: Fold) -> Count:
+    """A count with the key of a part that was read."""
+    slot, subject, subject_id, grain, start, bot = part.key
+    units = (start - _EPOCH) // timedelta(seconds=GRAIN_SECONDS[grain])
+    return Count(slot, subject, subject_id, grain, units, bot, number, fold)
+
+
+def link_subject(slot: int, link_id: int) -> Subject:
+    """A link."""
+    return Subject(slot=slot, kind=SUBJECT_LINK, identifier=link_id)
+
+
+def _stream(
+    session: ReadSession,
+    subject: Subject,
+    grain: int,
+    spans: Sequence[Span],
+    bot: bool | None,
+    dimension: str | None,
+) -> Iterator[CountRow]:
+    parameters: dict[str, Any] = {
+        "slot": subject.slot,
+        "subject": subject.kind,
+        "identifier": subject.identifier,
+        "grain": grain,
+        "bot": bot,
+    }
+    if len(spans) == 1:
+        ((parameters["first"], parameters["last"]),) = spans
+    else:
+        parameters["first"] = [start for start, _ in spans]
+        parameters["last"] = [end for _, end in spans]
+    query = _query(len(spans) == 1, bot is not None, dimension)
+    # By the connection: nothing here is an object of a table, and there may be many rows.
+    result = session.connection().execute(
+        query, parameters, execution_options={"yield_per": _STREAM_ROWS}
+    )
+    for start, clicks, visitors, values in result:
+        yield CountRow(start, clicks, bytes(visitors), None if values is None else bytes(values))
+
+
+@lru_cache(64)
+def _query(single: bool, by_bot: bool, dimension: str | None) -> Any:
+    column = "NULL" if dimension is None else f"held.{dimension}"
+    source, first, last = "click_counts AS held", ":first", ":last"
+    if not single:
+        source, first, last = f"unnest(:first, :last) AS span (a, b), {source}", "span.a", "span.b"
+    query = text(
+        f"SELECT held.start, held.clicks, held.visitors, {column} FROM {source}"
+        " WHERE held.slot = :slot AND held.subject = :subject AND held.subject_id = :identifier"
+        f" AND held.grain = :grain AND held.start >= {first} AND held.start < {last}"
+        f"{' AND held.bot = :bot' if by_bot else ''} ORDER BY held.start"
+    )
+    if single:
+        return query
+    return query.bindparams(bindparam("first", type_=_TIMES), bindparam("last", type_=_TIMES))
+
+
+_KEYS = ("slot", "subject", "subject_id", "grain", "start", "bot", "part")
+_TYPES = ("smallint", "smallint", "bigint", "smallint", "timestamptz", "boolean", "bigint")
+_DELETE_PARTS = text(
+    "DELETE FROM click_counts AS held USING unnest("
+    + ", ".join(f"CAST(:{name} AS {kind}[])" for name, kind in zip(_KEYS, _TYPES, strict=True))
+    + f") AS old ({', '.join(_KEYS)}) WHERE "
+    + " AND ".join(f"held.{name} = old.{name}" for name in _KEYS)
+)
+
+
+def _count_part(row: Any) -> CountPart:
+    values = tuple(row)
+    clicks, visitors, *dimensions = values[len(_KEYS) :]
+    return CountPart(
+        values[: len(_KEYS) - 1],
+        values[len(_KEYS) - 1],
+        Fold(
+            clicks,
+            bytes(visitors),
+            tuple(None if packed is None else bytes(packed) for packed in dimensions),
+        ),
+    )
+
+
+def _line(count: Count, tails: dict[int, str]) -> str:
+    """One line of COPY."""
+    fold = count.fold
+    # The same fold stands in several counts.
+    tail = tails.get(id(fold))
+    if tail is None:
+        tail = tails[id(fold)] = "\t".join(
+            (str(fold.clicks), _hex(fold.visitors), *map(_hex, fold.dimensions))
+        )
+    return (
+        f"{count.slot}\t{count.subject}\t{count.subject_id}\t{count.grain}\t"
+        f"{_start(count.grain, count.start)}\t{'t' if count.bot else 'f'}\t{count.part}\t{tail}\n"
+    )
+
+
+def _hex(packed: bytes | None) -> str:
+    return _NULL if packed is None else f"\\\\x{packed.hex()}"
+
+
+@lru_cache(10_000)
+def _start(grain: int, units: int) -> str:
+    return (_EPOCH + timedelta(seconds=units * GRAIN_SECONDS[grain])).isoformat()

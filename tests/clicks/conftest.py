@@ -9,9 +9,10 @@ from sqlalchemy import text
 
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.folder import SpoolFolder
-from api.clicks.ingest import Ingest, RawSegment
+from api.clicks.ingest import Counting, Ingest, RawSegment
 from api.core.database.routing import Database
-from api.links.service import add_clicks
+from api.links.service import add_clicks, find_places
+from api.orphans.service import OrphanService
 from api.stats.service import StatsService
 
 
@@ -22,7 +23,14 @@ def enricher() -> Enricher:
 
 @pytest.fixture
 def ingest(db: Database, enricher: Enricher) -> Ingest:
-    return Ingest(db, enricher, StatsService.add, add_clicks)
+    counting = Counting(
+        find_places=find_places,
+        fold=StatsService.fold,
+        add_counts=StatsService.add,
+        add_totals=add_clicks,
+        add_orphans=OrphanService.add,
+    )
+    return Ingest(db, enricher, counting)
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ def counted(db: Database) -> Callable[[int], Counted]:
                 number("SELECT sum(clicks) FROM link_totals WHERE link_id = :link"),
                 number(
                     "SELECT sum(clicks) FROM click_counts"
-                    " WHERE subject = 1 AND subject_id = :link AND dimension = 0"
+                    " WHERE subject = 1 AND subject_id = :link AND grain = 0"
                 ),
             )
 

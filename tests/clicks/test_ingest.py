@@ -12,7 +12,7 @@ from sqlalchemy import text
 from api.clicks import store
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.housekeeping import Housekeeping, forget_segments
-from api.clicks.ingest import Ingest, Outcome
+from api.clicks.ingest import Counting, Ingest, Outcome
 from api.clicks.models import Click
 from api.clicks.months import find_missing_months, next_month
 from api.clicks.partitions import Partitions
@@ -55,16 +55,13 @@ def test_a_click_is_stored_with_all_it_tells(db: Database, ingest: Ingest) -> No
 
 
 def test_the_truncated_address_is_stored_where_it_is_kept(db: Database) -> None:
-    keeping = Ingest(db, Enricher(b"x", keep_address=True), _nothing, _nothing)
+    keeping = Ingest(db, Enricher(b"x", keep_address=True), Counting())
     link = a_link_id()
 
     keeping.ingest([a_segment([a_click(link), a_click(link, address="nonsense")])])
 
     assert {click.address for click in _find(db, link)} == {"8.8.8.0", None}
 
-
-def _nothing(*_: Any) -> None:
-    """Count nothing."""
 
 
 def test_a_segment_that_comes_again_is_not_counted_again(ingest: Ingest, counted: Ask) -> None:
@@ -118,7 +115,7 @@ def test_a_failure_after_the_copy_leaves_nothing(
     link = a_link_id()
     segment = a_segment([a_click(link)])
     with pytest.raises(Unavailable):
-        Ingest(db, enricher, fail, _nothing).ingest([segment])
+        Ingest(db, enricher, Counting(add_counts=fail)).ingest([segment])
 
     assert counted(link) == Counted(0, 0, 0)
     ingest.ingest([segment])
@@ -141,14 +138,15 @@ def test_a_segment_that_cannot_be_written_is_found_and_set_aside(
 ) -> None:
     good, bad = a_link_id(), a_link_id()
 
-    def refuse_bad(_: Any, clicks: Any) -> None:
+    def refuse_bad(clicks: Any, _: Any) -> tuple[()]:
         if any(click.link_id == bad for click in clicks):
             raise ValueError("cannot count this")
+        return ()
 
     poison = a_segment([a_click(bad)])
     segments = [a_segment([a_click(good)]), poison, a_segment([a_click(good)])]
 
-    outcome = Ingest(db, enricher, refuse_bad, _nothing).ingest(segments)
+    outcome = Ingest(db, enricher, Counting(fold=refuse_bad)).ingest(segments)
 
     assert outcome.rejected == {poison.name: "ValueError: cannot count this"}
     assert (outcome.clicks, counted(good).rows, counted(bad).rows) == (2, 2, 0)
@@ -231,7 +229,7 @@ def test_a_database_that_is_away_is_told(settings: Settings, enricher: Enricher)
     )
 
     with pytest.raises(Unavailable):
-        Ingest(away, enricher, _nothing, _nothing).ingest([a_segment([a_click(a_link_id())])])
+        Ingest(away, enricher, Counting()).ingest([a_segment([a_click(a_link_id())])])
 
 
 def test_a_connection_that_breaks_during_the_copy_is_told_as_away(

@@ -6,56 +6,40 @@ import random
 
 import pytest
 
-from api.stats.sketches import Tally, sketch_of, sketch_with
-
-LOWEST = -(2**63)
-
-
-def pack(*sketches: bytes) -> bytes:
-    return b"".join(len(sketch).to_bytes(4, "big") + sketch for sketch in sketches)
-
-
-def visitors_of(*sketches: bytes) -> int:
-    tally = Tally()
-    tally.add_packed(len(sketches), pack(*sketches))
-    return tally.visitors
-
-
-def test_nobody() -> None:
-    assert (Tally().clicks, Tally().visitors) == (0, 0)
+from api.stats.sketches import GROUP, WHOLE, Precision, count, merge, pack, short_hash
 
 
 def test_a_visitor_counts_once() -> None:
-    assert visitors_of(sketch_of([5, 5, 5])) == 1
-    assert visitors_of(sketch_of([5]), sketch_of([5, 6])) == 2
-    assert visitors_of(sketch_with(sketch_of([5, LOWEST]), [5, -5, 2**63 - 1])) == 4
+    assert count([pack([5, 5, 5], WHOLE)]) == 1
+    assert count([pack([5], WHOLE), pack([5, 6], WHOLE)]) == 2
+    assert count([merge([pack([5, 7], WHOLE), pack([5, 6], GROUP)], WHOLE)]) == 3
 
 
-def test_a_known_visitor_changes_nothing() -> None:
-    held = sketch_of(range(50))
-    assert visitors_of(sketch_with(held, [7])) == 50
+def test_hash_is_shortened_whatever_its_sign() -> None:
+    assert short_hash(-1) == 0xFFFF_FFFF
+    assert short_hash(-(2**63)) == 0
+    assert short_hash(2**63 - 1) == 0xFFFF_FFFF
 
 
-def test_few_visitors_take_four_bytes_each() -> None:
-    assert len(sketch_of([1])) == 12
-    assert len(sketch_of(range(100))) < 500
-    assert len(sketch_of(range(100_000))) < 8_500
+@pytest.mark.parametrize("precision", [WHOLE, GROUP])
+def test_few_visitors_are_exact_and_many_take_bounded_room(precision: Precision) -> None:
+    exact = pack(range(precision.exact), precision)
+    assert (count([exact]), len(exact)) == (precision.exact, 1 + 4 * precision.exact)
+    many = pack(range(100_000), precision)
+    assert len(many) < 1.1 * len(exact) * 2
+    assert merge([many, exact], precision)[:1] == many[:1]
 
 
+@pytest.mark.parametrize(("precision", "error"), [(WHOLE, 0.02), (GROUP, 0.04)])
 @pytest.mark.parametrize("seed", range(10))
-def test_100_000_visitors_in_many_rows_are_estimated_within_2_percent(seed: int) -> None:
+def test_100_000_visitors_in_many_rows_are_estimated_well(
+    precision: Precision, error: float, seed: int
+) -> None:
     numbers = random.Random(seed)
     rows = [
-        sketch_of(numbers.getrandbits(64) + LOWEST for _ in range(visits))
+        pack([numbers.getrandbits(32) for _ in range(visits)], precision)
         for visits in (1,) * 1_000 + (99,) * 500 + (990,) * 50
     ]
-    assert visitors_of(*rows) == pytest.approx(100_000, rel=0.02)
-
-
-def test_tallies_merge() -> None:
-    one, other = Tally(), Tally()
-    one.add_packed(3, pack(sketch_of([1]), sketch_of([2])))
-    other.add_packed(4, pack(sketch_of([2, 3])))
-    one.add_tally(other)
-    assert (one.clicks, one.visitors) == (7, 3)
-    assert (other.clicks, other.visitors) == (4, 2)
+    assert count([merge(rows, precision)]) == pytest.approx(100_000, rel=error)
+    halves = [merge(rows[::2], precision), merge(rows[1::2], precision)]
+    assert count([merge(halves, precision)]) == pytest.approx(100_000, rel=error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import os
 import warnings
@@ -23,17 +22,16 @@ _VARIABLES = ("PYTHONWARNINGS", "PYTHONIOENCODING")
 class Countries:
     """Looks countries up; without the library or its data every country is unknown."""
 
-    def __init__(self, data_file: Path | None = None, cache_entries: int = 50_000) -> None:
+    def __init__(self, data_file: Path | None = None, cache_entries: int = 200_000) -> None:
         self._lookup = _load(data_file)
         self.country_of = lru_cache(cache_entries)(self._country_of)
 
     def _country_of(self, block: bytes) -> str:
         """The country of a block of neighbours: two capital letters of ISO 3166-1, or nothing."""
-        address = block_address(block)
-        if self._lookup is None or not ipaddress.ip_address(address).is_global:
+        if self._lookup is None:
             return ""
-        code = str(self._lookup.lookup(address).country_code)
-        # Unknown networks and errors are told by other codes, and some entries are continents.
+        code = str(self._lookup.lookup(block_address(block)).country_code)
+        # Private and unknown networks and errors have other codes, and some entries are continents.
         return code if len(code) == _CODE_LENGTH and code.isalpha() and code.isupper() else ""
 
 

@@ -13,7 +13,7 @@ from api.clicks.enrichment.countries import Countries
 from api.clicks.enrichment.origins import campaign, preferred_language, referrer_host
 from api.clicks.enrichment.user_agents import AgentParser
 from api.clicks.enrichment.visitors import VisitorHash
-from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, ClickRecord, Segment
+from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, Segment
 from api.core.ids import slot_of_id
 
 _DAY_MS = 86_400_000
@@ -40,33 +40,40 @@ class Enricher:
         the same one, and the primary key would refuse it even if nothing else did.
         """
         created_ms = _plausible(segment.created_ms, time.time_ns() // 1_000_000)
+        latest_ms = created_ms + _SKEW_MS
         digest = blake2b(segment.id.encode("utf-8", "replace"), digest_size=8).digest()
         first_id = int.from_bytes(digest)
-        return [
-            self._click(record, _plausible(record.at_ms, created_ms), (first_id + place) & _MAX_ID)
-            for place, record in enumerate(segment.records)
-        ]
-
-    def _click(self, record: ClickRecord, at_ms: int, identifier: int) -> EnrichedClick:
-        browser, system, device, bot = self._agents.parse(record.user_agent)
-        address, country, kept = self._place(record.address)
-        return EnrichedClick(
-            slot_of_id(record.link_id),
-            record.link_id,
-            datetime.fromtimestamp(at_ms / 1000, UTC),
-            identifier,
-            record.workspace_id,
-            self._visitors.visitor(at_ms // _DAY_MS, address, record.user_agent),
-            bot or record.flags & _NOBODY != 0,
-            country,
-            referrer_host(record.referrer),
-            browser,
-            system,
-            device,
-            preferred_language(record.language),
-            *campaign(record.query),
-            kept,
-        )
+        parse, place_of, visitor = self._agents.parse, self._place, self._visitors.visitor
+        make, clicks = EnrichedClick._make, []
+        # One long expression: this runs for every click, and a call costs more than what it does.
+        for place, record in enumerate(segment.records):
+            at_ms, link_id, workspace_id, address, agent, referrer, accepted, query, flags = record
+            if not _EARLIEST_MS <= at_ms <= latest_ms:
+                at_ms = created_ms
+            browser, system, device, bot = parse(agent)
+            packed, country, kept = place_of(address)
+            clicks.append(
+                make(
+                    (
+                        slot_of_id(link_id),
+                        link_id,
+                        at_ms,
+                        (first_id + place) & _MAX_ID,
+                        workspace_id,
+                        visitor(at_ms // _DAY_MS, packed, agent),
+                        bot or flags & _NOBODY != 0,
+                        country,
+                        referrer_host(referrer),
+                        browser,
+                        system,
+                        device,
+                        preferred_language(accepted),
+                        *campaign(query),
+                        kept,
+                    )
+                )
+            )
+        return clicks
 
     def _place_of(self, text: str) -> tuple[bytes, str, str | None]:
         """What tells the address apart, its country, and what of it may be kept."""
