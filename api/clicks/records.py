@@ -100,7 +100,7 @@ class OrphanRecord(NamedTuple):
 
     def to_line(self) -> bytes:
         """The line of these visits, newline included."""
-        return orjson.dumps(self, option=_NEWLINE)
+        return orjson.dumps(tuple(self), option=_NEWLINE)
 
     @classmethod
     def from_values(cls, values: Any) -> OrphanRecord:
