@@ -22,6 +22,7 @@ from api.core.requests import register_request_hooks
 from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
+from api.operations.metrics import MetricsService
 from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
 from config.settings import Settings
@@ -77,6 +78,7 @@ def create_app(settings: Settings) -> Flask:
         domains,
         orphans,
         HealthService(db, settings.redis_url, spool if redirecting else None, shipper),
+        MetricsService(settings.metrics_token, spool, shipper),
     ):
         register_service(app, instance)
     app.register_blueprint(operations_routes.blueprint)

@@ -1,32 +1,47 @@
-"""`/health`."""
+"""`/health` and `/metrics`."""
 
 from __future__ import annotations
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, request
 
 from api.core.answers import json_response
 from api.core.registry import service
 from api.operations.health import HealthService
+from api.operations.metrics import MetricsService
 
-blueprint = Blueprint("operations", __name__, url_prefix="/health")
+blueprint = Blueprint("operations", __name__)
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-@blueprint.get("/live")
+@blueprint.get("/health/live")
 def live() -> Response:
     """Say that the process answers; no dependency is asked"""
     return _answer(True, {"status": "live"})
 
 
-@blueprint.get("/ready")
+@blueprint.get("/health/ready")
 def ready() -> Response:
     """Say whether requests should be sent here, and how each dependency is"""
     return _answer(*service(HealthService).ready())
 
 
-@blueprint.get("/startup")
+@blueprint.get("/health/startup")
 def startup() -> Response:
     """Say whether the schema is in place"""
     return _answer(*service(HealthService).started())
+
+
+@blueprint.get("/metrics")
+def metrics() -> Response:
+    """Tell Prometheus, which knows METRICS_TOKEN, what this process and its spool measure"""
+    given = request.authorization
+    token = given.token if given is not None and given.type == "bearer" else None
+    service(MetricsService).check(token)
+    return Response(
+        service(MetricsService).write(),
+        headers={"Cache-Control": "no-store"},
+        content_type=_METRICS,
+    )
 
 
 def _answer(good: bool, state: dict[str, object]) -> Response:

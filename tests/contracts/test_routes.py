@@ -19,6 +19,7 @@ PUBLIC = {
     "docs.docs_with_slash",
     "docs.openapi",
     "operations.live",
+    "operations.metrics",  # asks for a token of its own
     "operations.ready",
     "operations.startup",
     "redirects.favicon",

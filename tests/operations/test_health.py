@@ -75,6 +75,43 @@ def test_startup_waits_for_the_schema(app: Flask, tmp_path: Path) -> None:
     assert make_app(tmp_path).test_client().get("/health/startup").status_code == 503
 
 
+def test_ready_tells_how_the_spool_is(app: Flask) -> None:
+    answer = app.test_client().get("/health/ready").json or {}
+    spool = answer["checks"]["spool"]
+    assert spool["status"] == "up"
+    assert spool["bytes"] >= 0
+    assert spool["bound"] == 1 << 30
+    assert spool["oldest_age_seconds"] >= 0
+    assert spool["lost_clicks"] == 0
+
+
+def test_a_spool_past_its_bound_is_not_ready(tmp_path: Path, database_url: str) -> None:
+    app = make_app(tmp_path, DATABASE_URL=database_url, SPOOL_MAX_BYTES="1000000")
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "0000000000001-left.ready").write_bytes(b"x" * 1_000_001)
+    answer = app.test_client().get("/health/ready")
+    assert answer.status_code == 503
+    spool = (answer.json or {})["checks"]["spool"]
+    assert (spool["status"], spool["bytes"], spool["bound"]) == ("down", 1_000_001, 1_000_000)
+    assert "SPOOL_MAX_BYTES" in spool["reason"]
+
+
+def test_without_its_broker_the_process_is_degraded_but_ready(
+    tmp_path: Path, database_url: str
+) -> None:
+    app = make_app(tmp_path, DATABASE_URL=database_url, AMQP_URL="amqp://127.0.0.1:1/")
+    app.extensions["signpost"].start_worker()
+    try:
+        answer = app.test_client().get("/health/ready")
+    finally:
+        app.extensions["signpost"].stop_worker()
+    assert answer.status_code == 200
+    queue = (answer.json or {})["checks"]["queue"]
+    assert queue["status"] == "down"
+    assert re.match(r"\d{4}-\d\d-\d\dT", queue["since"])
+
+
 def test_docs_load_only_what_is_served_here(app: Flask) -> None:
     client = app.test_client()
     page = client.get("/docs").text

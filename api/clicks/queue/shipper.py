@@ -35,6 +35,7 @@ _MOST_BYTES = 16 * 1024 * 1024
 class ShipperState:
     """What one process has shipped, and how its way to the broker is."""
 
+    shipped: int = 0
     confirmed: int = 0
     refused: int = 0
     up: bool = False
@@ -135,6 +136,7 @@ class Shipper:
 
     def _ship(self, segment: RawSegment) -> None:
         assert self._channel is not None  # noqa: S101 - _connect() made it
+        self.state.shipped += 1
         try:
             self._broker.publish(self._channel, segment.name, segment.body)
         except NackError:

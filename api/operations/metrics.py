@@ -1,0 +1,92 @@
+"""What this process and its spool measure, in Prometheus' text format, computed when asked.
+
+Figures of the spool are those of its folder, the same from every worker of a host. Those of the
+shipper are of one worker process, which the label `pid` names: a scrape reaches one of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from api.clicks.spool import Spool
+from api.core.errors import NotFound, Unauthenticated
+
+if TYPE_CHECKING:
+    from api.clicks.queue.shipper import Shipper
+
+
+class MetricsService:
+    """Writes the metrics, for those who know the token."""
+
+    def __init__(self, token: str | None, spool: Spool, shipper: Shipper | None) -> None:
+        self._token = token
+        self._registry = CollectorRegistry()
+        self._registry.register(_ClickPipeline(spool, shipper))
+
+    def check(self, token: str | None) -> None:
+        """Let nobody else look.
+
+        Raises:
+            NotFound: this installation serves no metrics.
+            Unauthenticated: it is not the token.
+        """
+        if self._token is None:
+            raise NotFound("Metrics are served where METRICS_TOKEN is set.")
+        if not hmac.compare_digest((token or "").encode(), self._token.encode()):
+            raise Unauthenticated("The token of METRICS_TOKEN is needed.")
+
+    def write(self) -> bytes:
+        """All metrics, as text."""
+        return generate_latest(self._registry)
+
+
+class _ClickPipeline(Collector):
+    def __init__(self, spool: Spool, shipper: Shipper | None) -> None:
+        self._spool = spool
+        self._shipper = shipper
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance: to ask would be to measure."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Measure now."""
+        state = self._spool.state()
+        yield GaugeMetricFamily("signpost_spool_bytes", "Bytes that wait.", state.bytes)
+        yield GaugeMetricFamily(
+            "signpost_spool_bound_bytes", "Bytes past which clicks are lost.", state.bound
+        )
+        yield GaugeMetricFamily(
+            "signpost_spool_oldest_click_age_seconds",
+            "For how long the oldest sealed segment waits.",
+            state.oldest_age_seconds,
+        )
+        yield CounterMetricFamily(
+            "signpost_clicks_lost", "Clicks answered and not recorded.", state.lost_clicks
+        )
+        if self._shipper is not None:
+            yield from self._of_shipper(self._shipper)
+
+    def _of_shipper(self, shipper: Shipper) -> Iterator[Metric]:
+        state = shipper.state
+        pid = [str(os.getpid())]
+        figures = {
+            "shipped": ("Segments sent to the broker, again each time.", state.shipped),
+            "confirmed": ("Segments that the broker has confirmed.", state.confirmed),
+            "refused": ("Segments that the full queue refused.", state.refused),
+        }
+        for name, (meaning, value) in figures.items():
+            counter = CounterMetricFamily(f"signpost_segments_{name}", meaning, labels=["pid"])
+            counter.add_metric(pid, value)
+            yield counter
+        up = GaugeMetricFamily("signpost_broker_up", "Whether the broker answers.", labels=["pid"])
+        up.add_metric(pid, state.up)
+        yield up

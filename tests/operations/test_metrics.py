@@ -1,0 +1,50 @@
+"""`/metrics`: who may see it, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.operations.test_health import make_app
+
+TOKEN = "a token of the tests only"
+
+
+def test_without_the_setting_there_are_no_metrics(tmp_path: Path) -> None:
+    answer = make_app(tmp_path).test_client().get("/metrics")
+    assert answer.status_code == 404
+    assert answer.content_type == "application/problem+json"
+
+
+def test_only_who_knows_the_token_is_answered(tmp_path: Path) -> None:
+    client = make_app(tmp_path, METRICS_TOKEN=TOKEN).test_client()
+    assert client.get("/metrics").status_code == 401
+    for wrong in ("Bearer wrong", f"Basic {TOKEN}", "Bearer", "Bearer \u00fc"):
+        answer = client.get("/metrics", headers={"Authorization": wrong})
+        assert answer.status_code == 401, wrong
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+
+
+def test_metrics_tell_how_the_click_pipeline_is(tmp_path: Path) -> None:
+    app = make_app(tmp_path, METRICS_TOKEN=TOKEN, AMQP_URL="amqp://127.0.0.1:1/")
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / "0000000000001-left.ready").write_bytes(b"x" * 1000)
+    (folder / "lost").write_bytes(b'{"from":"","to":"","clicks":7}\n')
+
+    answer = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-store"
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+    assert values["signpost_spool_bytes"] == 1000
+    assert values["signpost_spool_bound_bytes"] == 1 << 30
+    assert values["signpost_spool_oldest_click_age_seconds"] > 1e9
+    assert values["signpost_clicks_lost_total"] == 7
+    assert values["signpost_segments_confirmed_total"] == 0
+    assert values["signpost_broker_up"] == 0
