@@ -7,13 +7,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, DateTime, bindparam, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, DateTime, bindparam, func, select, text
 
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.ids import slot_of_host
 from api.orphans.models import OrphanVisitCount as Count
 
+# Arrays, as a statement for each row takes ten times as long.
+_UPSERT = text(
+    """
+    INSERT INTO orphan_visits AS held (slot, workspace_id, host, kind, quarter, visits)
+    SELECT * FROM unnest(
+        CAST(:slot AS smallint[]), CAST(:workspace_id AS bigint[]), CAST(:host AS text[]),
+        CAST(:kind AS smallint[]), CAST(:quarter AS timestamptz[]), CAST(:visits AS bigint[])
+    )
+    ON CONFLICT (slot, workspace_id, host, kind, quarter)
+        DO UPDATE SET visits = held.visits + excluded.visits
+    """
+)
 # Whose visits everybody may see: those that belong to nobody.
 NOBODY = 0
 
@@ -39,15 +50,14 @@ class Selection:
 
 
 def upsert_counts(session: WriteSession, counts: Mapping[CountKey, int]) -> None:
-    """Add visits to their rows, in the order of the key: two writers who take the locks in one
-    order never wait for each other in a circle."""
-    rows = [key._asdict() | {"visits": counts[key]} for key in sorted(counts)]
-    statement = insert(Count)
-    added = Count.visits + statement.excluded.visits
-    statement = statement.on_conflict_do_update(
-        index_elements=list(CountKey._fields), set_={"visits": added}
-    )
-    session.execute(statement, rows)
+    """Add visits to their rows, of which there must be some.
+
+    In the order of the key: two writers who take the locks in one order never wait for each other
+    in a circle.
+    """
+    keys = sorted(counts)
+    columns = dict(zip(CountKey._fields, map(list, zip(*keys, strict=True)), strict=True))
+    session.execute(_UPSERT, columns | {"visits": [counts[key] for key in keys]})
 
 
 def hold_snapshot(session: ReadSession) -> None:
