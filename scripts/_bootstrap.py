@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import click
 
 ROOT = Path(__file__).resolve().parents[1]
-NAME = f"scripts/{Path(sys.argv[0]).name.removeprefix('_').removesuffix('.py')}"
+_SCRIPT = Path(sys.argv[0]).absolute()
+NAME = f"{_SCRIPT.parent.name}/{_SCRIPT.name.removeprefix('_').removesuffix('.py')}"
 _VENV = ROOT / ".venv"
 _NEEDED = ("click", "sqlalchemy", "psycopg2", "gevent", "structlog", "ada_url")
 

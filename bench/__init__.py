@@ -1,0 +1,1 @@
+"""Measures how fast Signpost is, on private servers of its own."""
