@@ -9,15 +9,18 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
+from api.stats.models import GRAIN_DAY, GRAIN_QUARTER, SUBJECT_LINK
 from tests.chaos.visitors import ANSWERED, CUT_OFF, REFUSED, Request
 
 # Clicks of each link, by each way that they are counted.
+_COUNTS = (
+    "SELECT subject_id, sum(clicks) FROM click_counts"
+    f" WHERE subject = {SUBJECT_LINK} AND grain = {{}} GROUP BY 1"
+)
 WAYS = {
     "raw rows": "SELECT link_id, count(*) FROM clicks GROUP BY 1",
-    "counts by quarter of an hour": (
-        "SELECT subject_id, sum(clicks) FROM click_counts"
-        " WHERE subject = 1 AND dimension = 0 GROUP BY 1"
-    ),
+    "counts by quarter of an hour": _COUNTS.format(GRAIN_QUARTER),
+    "counts by day": _COUNTS.format(GRAIN_DAY),
     "link totals": "SELECT link_id, sum(clicks) FROM link_totals GROUP BY 1",
 }
 _RAW = "SELECT utm_content, link_id FROM clicks"
@@ -36,8 +39,8 @@ class Balance:
     unasked: list[str] = field(default_factory=list)  # raw rows of no answered or cut off request
     misplaced: list[int] = field(default_factory=list)  # counted for another link
     differences: dict[str, dict[str, int]] = field(default_factory=dict)  # by link
-    segments_left: int = 0
-    segments_rejected: int = 0
+    segments_left: int = 0  # in the spool and the queue
+    segments_rejected: int = 0  # laid aside, or dead letters
 
     @property
     def holds(self) -> bool:
@@ -81,7 +84,7 @@ class Balance:
             ("counted, never asked", len(self.unasked)),
             ("counted for another link", len(self.misplaced)),
             ("links whose counts differ", len(self.differences)),
-            ("segments left in the spool", self.segments_left),
+            ("segments left to count", self.segments_left),
             ("segments rejected", self.segments_rejected),
         ]
         lines = [f"{name:<42}{number:>12,}" for name, number in rows]

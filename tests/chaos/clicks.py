@@ -19,7 +19,9 @@ from pathlib import Path
 from sqlalchemy import Engine, create_engine, text
 
 from api.clicks.folder import NEW, OPEN, READY, REJECTED
+from api.clicks.queue.broker import Broker
 from api.core.embedded import processes
+from config.settings import Settings
 from tests.chaos.balance import Balance, strike_balance
 from tests.chaos.system import PrivateSystem
 from tests.chaos.visitors import ANSWERED, CUT_OFF, REFUSED, Plan, read_counts, read_outcomes
@@ -159,10 +161,27 @@ class Run:
     def _balance(self, engine: Engine, outcomes: Path, links: list[int]) -> Balance:
         with engine.connect() as connection:
             balance = strike_balance(connection, read_outcomes(outcomes), links)
-        balance.segments_left = self._segments_left()
         rejected = self.system.home / "spool" / REJECTED
-        balance.segments_rejected = len(list(rejected.glob("*.ready")))
+        queued, dead = self._messages()
+        balance.segments_left = self._segments_left() + queued
+        balance.segments_rejected = len(list(rejected.glob("*.ready"))) + dead
         return balance
+
+    def _messages(self) -> tuple[int, int]:
+        """How many segments wait at the broker, and how many it holds as dead letters."""
+        if self.system.rabbitmq is None:
+            return 0, 0
+        broker = Broker.of(Settings.load(self.system.environ()), self.system.rabbitmq.url)
+        connection = broker.connect(60)
+        try:
+            channel = connection.channel()
+            queued, dead = (
+                channel.queue_declare(name, passive=True).method.message_count
+                for name in (broker.queue, broker.dead_queue)
+            )
+            return queued, dead
+        finally:
+            connection.close()
 
     def _segments_left(self) -> int:
         folder = self.system.home / "spool"

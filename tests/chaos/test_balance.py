@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, create_engine, text
 
 from api.clicks.enrichment.enricher import Enricher
-from api.clicks.ingest import Ingest
+from api.clicks.ingest import Counting, Ingest
 from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.links.service import add_clicks
@@ -34,7 +34,10 @@ def connection() -> Iterator[Connection]:
         settings = Settings.load({"DATABASE_URL": url})
         migrate(settings, report=lambda line: None)
         db = Database(settings)
-        ingest = Ingest(db, Enricher(b"a secret"), StatsService.add, add_clicks)
+        counting = Counting(
+            fold=StatsService.fold, add_counts=StatsService.add, add_totals=add_clicks
+        )
+        ingest = Ingest(db, Enricher(b"a secret"), counting)
         clicks = [
             a_click(LINKS[request.link], query=f"utm_content={request.number}")
             for request in COUNTED
@@ -70,7 +73,11 @@ def test_balance_holds_where_everything_is_counted_once(connection: Connection) 
         ("UPDATE clicks SET link_id = :other WHERE utm_content = '6'", lambda b: b.misplaced),
         ("UPDATE link_totals SET clicks = clicks + 1", lambda b: len(b.differences) == 2),
         (
-            "UPDATE click_counts SET clicks = clicks + 1 WHERE subject_id = :link",
+            "UPDATE click_counts SET clicks = clicks + 1 WHERE subject_id = :link AND grain = 0",
+            lambda b: list(b.differences) == [str(LINKS[0])],
+        ),
+        (
+            "UPDATE click_counts SET clicks = clicks + 1 WHERE subject_id = :link AND grain = 1",
             lambda b: list(b.differences) == [str(LINKS[0])],
         ),
         ("DELETE FROM click_counts WHERE subject = 1", lambda b: len(b.differences) == 2),
