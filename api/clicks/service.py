@@ -9,6 +9,8 @@ from api.clicks import store
 from api.clicks.enriched import EnrichedClick
 from api.clicks.folder import SpoolFolder
 from api.clicks.models import Click
+from api.clicks.months import next_month
+from api.clicks.raw import find_horizons, find_months, stream_clicks
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
@@ -16,7 +18,17 @@ from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
 from api.links.service import LinkService
 
-__all__ = ["ClickRecorder", "ClickService", "EnrichedClick", "Spool", "SpoolFolder"]
+__all__ = [
+    "ClickRecorder",
+    "ClickService",
+    "EnrichedClick",
+    "Spool",
+    "SpoolFolder",
+    "find_horizons",
+    "find_months",
+    "next_month",
+    "stream_clicks",
+]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 from operator import attrgetter
 
@@ -23,18 +23,20 @@ _MIN_AGE_SECONDS = 5.0
 class Compaction:
     """Compacts a shard's counts; of several processes one does it at a time."""
 
-    def __init__(self, db: Database, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, db: Database, min_age_seconds: float = _MIN_AGE_SECONDS) -> None:
         self._db = db
-        self._now = now
+        self._min_age_seconds = min_age_seconds
 
     def __call__(self) -> int:
         """Compact a bounded number of parts; how many are gone. To be called again until it is 0.
+
+        Only parts that are older than the least age are looked at.
 
         Raises:
             Unavailable: a database is away.
         """
         slot = home_slot()
-        before = int((self._now() - _MIN_AGE_SECONDS) * 1_000_000) << 10
+        before = int((time.time() - self._min_age_seconds) * 1_000_000) << 10
         removed = 0
         while not removed:
             with self._db.write(slot) as session:

@@ -79,6 +79,7 @@ class Count(NamedTuple):
     start: int
     bot: bool
     part: int
+    workspace_id: int
     fold: Fold
 
 
@@ -113,6 +114,7 @@ def fold(clicks: Sequence[CountedClick], places: Mapping[int, LinkPlace]) -> lis
     # A workspace with one domain, or a day of which only one quarter is here, is folded once.
     folds: dict[tuple[int, ...], Fold] = {}
     members = [group for _, group in groups]
+    workspaces = [group[0].workspace_id for group in members]
     part = new_part()
     counts = []
     for key, indices in counted.items():
@@ -120,7 +122,7 @@ def fold(clicks: Sequence[CountedClick], places: Mapping[int, LinkPlace]) -> lis
         folded = folds.get(same)
         if folded is None:
             folded = folds[same] = _fold([members[index] for index in same])
-        counts.append(Count(*key, part, folded))
+        counts.append(Count(*key, part, workspaces[same[0]], folded))
     return counts
 
 

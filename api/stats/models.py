@@ -54,6 +54,7 @@ class ClickCount(ShardTable):
     bot: Mapped[bool] = mapped_column(primary_key=True)
     # Ascending by the time at which the part was made.
     part: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    workspace_id: Mapped[int] = mapped_column(BigInteger)
     clicks: Mapped[int] = mapped_column(BigInteger)
     # See `api.stats.sketches`.
     visitors: Mapped[bytes] = mapped_column(LargeBinary)

@@ -20,12 +20,13 @@ from api.stats.compaction import Compaction
 from api.stats.folding import Count, CountedClick, LinkPlace, domain_id, fold, home_slot, tag_id
 from api.stats.models import DIMENSIONS, SUBJECT_DOMAIN, SUBJECT_TAG, SUBJECT_WORKSPACE
 from api.stats.periods import Period, period_of
+from api.stats.rebuilding import Difference, Rebuild
 from api.stats.spans import Spans, spans_of
 from api.stats.store import CountRow, Subject
 from api.stats.tallies import Tallies, Tally
 from api.stats.values import OTHER, values
 
-__all__ = ["Compaction", "StatsQuery", "StatsService"]
+__all__ = ["Compaction", "Difference", "Rebuild", "StatsQuery", "StatsService"]
 
 GROUPINGS = DIMENSIONS
 DEFAULT_GROUPS = 50

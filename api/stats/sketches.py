@@ -50,7 +50,7 @@ def pack(visitors: Collection[int], precision: Precision) -> bytes:
 
 def merge(parts: Sequence[bytes], precision: Precision) -> bytes:
     """The bytes of the visitors of all parts together."""
-    if not any(part[0] == _IS_SKETCH for part in parts):
+    if are_exact(*parts):
         return _packed(_united(parts), precision)
     return _SKETCH + bytes(_union(parts, precision.lg_k).get_result(_KIND).serialize_compact())
 
@@ -62,9 +62,14 @@ def count(parts: Sequence[bytes]) -> int:
         if part[0] != _IS_SKETCH:
             return (len(part) - 1) // _WIDTH
         return round(float(hll_sketch.deserialize(part[1:]).get_estimate()))
-    if not any(part[0] == _IS_SKETCH for part in parts):
+    if are_exact(*parts):
         return len(_united(parts))
     return round(float(_union(parts, WHOLE.lg_k).get_estimate()))
+
+
+def are_exact(*parts: bytes) -> bool:
+    """Whether all parts are sets."""
+    return all(part[0] != _IS_SKETCH for part in parts)
 
 
 def _packed(distinct: set[int], precision: Precision) -> bytes:

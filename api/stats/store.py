@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -33,9 +33,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Held by whoever replaces counts by others that say the same; any constant that nothing else locks.
 _REWRITING = 0x63_6F_75_6E_74_73
 
+REBUILT = "rebuilt_counts"
+_KEPT = "kept_counts"
+_REPLACED = (
+    "held.start >= :start AND held.start < :end AND NOT EXISTS (SELECT FROM kept_counts"
+    " WHERE kept_counts.workspace_id = held.workspace_id AND held.start < kept_counts.until)"
+)
 KEY = "slot, subject, subject_id, grain, start, bot"
 _DIMENSIONS = ", ".join(DIMENSIONS)
-_COLUMNS = f"{KEY}, part, clicks, visitors, {_DIMENSIONS}"
+_COLUMNS = f"{KEY}, part, workspace_id, clicks, visitors, {_DIMENSIONS}"
 _NULL = "\\N"
 _TIMES = ARRAY(DateTime(timezone=True))
 
@@ -63,6 +69,7 @@ class CountPart(NamedTuple):
 
     key: tuple[int, int, int, int, datetime, bool]
     part: int
+    workspace_id: int
     fold: Fold
 
 
@@ -193,7 +200,58 @@ def count_of(part: CountPart, number: int, fold: Fold) -> Count:
     """A count with the key of a part that was read."""
     slot, subject, subject_id, grain, start, bot = part.key
     units = (start - _EPOCH) // timedelta(seconds=GRAIN_SECONDS[grain])
-    return Count(slot, subject, subject_id, grain, units, bot, number, fold)
+    return Count(slot, subject, subject_id, grain, units, bot, number, part.workspace_id, fold)
+
+
+def create_rebuilt(session: WriteSession, horizons: Mapping[int, datetime]) -> None:
+    """Make the temporary tables of a rebuild; `horizons` tells by workspace since when its raw
+    clicks are complete."""
+    session.execute(text(f"CREATE TEMPORARY TABLE {REBUILT} (LIKE click_counts) ON COMMIT DROP"))
+    session.execute(
+        text(
+            f"CREATE TEMPORARY TABLE {_KEPT} (workspace_id bigint PRIMARY KEY, until timestamptz)"
+            " ON COMMIT DROP"
+        )
+    )
+    rows = [{"workspace": key, "complete": moment} for key, moment in horizons.items()]
+    if rows:
+        # Of a day that is not complete the whole count is kept.
+        session.execute(
+            text(
+                f"INSERT INTO {_KEPT} VALUES (:workspace, date_trunc('day',"
+                " CAST(:complete AS timestamptz) + interval '1 day' - interval '1 microsecond',"
+                " 'UTC'))"
+            ),
+            rows,
+        )
+
+
+def find_kept(session: ReadSession) -> dict[int, int]:
+    """Up to when the counts of workspaces stay as they are, in milliseconds since 1970."""
+    query = text(f"SELECT workspace_id, extract(epoch FROM until) * 1000 FROM {_KEPT}")
+    return {workspace: int(until) for workspace, until in session.execute(query)}
+
+
+def stream_both(
+    session: WriteSession, start: datetime, end: datetime
+) -> Iterator[tuple[bool, CountPart]]:
+    """The parts that are there (false) and those that were made again (true), by their keys."""
+    query = text(
+        f"SELECT false, {_COLUMNS} FROM click_counts AS held WHERE {_REPLACED}"
+        f" UNION ALL SELECT true, {_COLUMNS} FROM {REBUILT} ORDER BY {KEY}"
+    )
+    result = session.connection().execute(
+        query, {"start": start, "end": end}, execution_options={"yield_per": _STREAM_ROWS}
+    )
+    for rebuilt, *row in result:
+        yield rebuilt, _count_part(row)
+
+
+def replace_rebuilt(session: WriteSession, start: datetime, end: datetime) -> None:
+    """Put what was made again into the place of what was there."""
+    parameters = {"start": start, "end": end}
+    session.execute(text(f"DELETE FROM click_counts AS held WHERE {_REPLACED}"), parameters)
+    session.execute(text(f"INSERT INTO click_counts ({_COLUMNS}) SELECT {_COLUMNS} FROM {REBUILT}"))
 
 
 def link_subject(slot: int, link_id: int) -> Subject:
@@ -259,10 +317,11 @@ _DELETE_PARTS = text(
 
 def _count_part(row: Any) -> CountPart:
     values = tuple(row)
-    clicks, visitors, *dimensions = values[len(_KEYS) :]
+    workspace_id, clicks, visitors, *dimensions = values[len(_KEYS) :]
     return CountPart(
         values[: len(_KEYS) - 1],
         values[len(_KEYS) - 1],
+        workspace_id,
         Fold(
             clicks,
             bytes(visitors),
@@ -282,7 +341,8 @@ def _line(count: Count, tails: dict[int, str]) -> str:
         )
     return (
         f"{count.slot}\t{count.subject}\t{count.subject_id}\t{count.grain}\t"
-        f"{_start(count.grain, count.start)}\t{'t' if count.bot else 'f'}\t{count.part}\t{tail}\n"
+        f"{_start(count.grain, count.start)}\t{'t' if count.bot else 'f'}\t{count.part}\t"
+        f"{count.workspace_id}\t{tail}\n"
     )
 
 

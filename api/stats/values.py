@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -79,6 +80,7 @@ def bounded(value: str) -> str:
     return value[:MAX_VALUE_LENGTH].encode("utf-8", "replace").decode()
 
 
+@lru_cache(50_000)
 def _whole(value: str, clicks: int) -> bytes | None:
     return _encode({value: (clicks, b"")}) if value else None
 

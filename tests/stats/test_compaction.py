@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -28,7 +27,7 @@ def compact(db: Database) -> Callable[[], int]:
     """Compacts all that is there, however young; how many parts went."""
 
     def run() -> int:
-        compaction, gone = Compaction(db, lambda: time.time() + 60), 0
+        compaction, gone = Compaction(db, min_age_seconds=0), 0
         while removed := compaction():
             gone += removed
         return gone
@@ -86,7 +85,7 @@ def test_only_one_compacts_at_a_time(db: Database) -> None:
         count(db, [make_click(link_id=link)])
     with db.write(0) as session:
         StatsService.erase_link(session, 0, new_link())  # holds the same lock
-        assert Compaction(db, lambda: time.time() + 60)() == 0
+        assert Compaction(db, min_age_seconds=0)() == 0
     assert parts_of(db, link) == 4
 
 
@@ -96,7 +95,7 @@ def test_clicks_that_arrive_meanwhile_are_not_lost(db: Database) -> None:
 
     def keep_compacting() -> None:
         while not stop.is_set():
-            Compaction(db, lambda: time.time() + 60)()
+            Compaction(db, min_age_seconds=0)()
 
     compactors = [threading.Thread(target=keep_compacting) for _ in range(2)]
     for thread in compactors:

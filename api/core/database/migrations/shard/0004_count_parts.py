@@ -25,6 +25,7 @@ def upgrade() -> None:
         sa.Column("start", sa.DateTime(timezone=True), nullable=False),
         sa.Column("bot", sa.Boolean(), nullable=False),
         sa.Column("part", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("workspace_id", sa.BigInteger(), nullable=False),
         sa.Column("clicks", sa.BigInteger(), nullable=False),
         sa.Column("visitors", sa.LargeBinary(), nullable=False),
         sa.Column("country", sa.LargeBinary(), nullable=True),
