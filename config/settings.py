@@ -71,7 +71,13 @@ class _RedisURL(ma.fields.String):
 
 
 class _AmqpURL(ma.fields.String):
+    """An AMQP 0-9-1 URL, with what pika reads of its query, such as `ssl_options`."""
+
+    _NOT_ONE = "Not an AMQP URL (amqp://user@host/vhost, amqps://)."
+
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        import pika  # noqa: PLC0415 - most installations have no broker
+
         text = super()._deserialize(value, attr, data, **kwargs)
         try:
             url = urlsplit(text)
@@ -79,9 +85,11 @@ class _AmqpURL(ma.fields.String):
         except ValueError:
             usable = False
         if not usable:
-            raise ma.ValidationError(
-                "Not an AMQP URL (amqp://user:password@host:5672/vhost, amqps://)."
-            )
+            raise ma.ValidationError(self._NOT_ONE)
+        try:
+            pika.URLParameters(text)
+        except (ValueError, TypeError, SyntaxError, OSError) as error:
+            raise ma.ValidationError(f"{self._NOT_ONE[:-1]}: {error}.") from None
         return text
 
 

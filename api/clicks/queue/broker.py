@@ -9,6 +9,7 @@ leave the first queue only when the second has them.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 import pika
@@ -106,6 +107,7 @@ class Broker:
             delivery_mode=2,
             message_id=name,
             content_type=CONTENT_TYPE,
+            timestamp=int(time.time()),
             headers={"schema": SCHEMA, REASON_HEADER: reason[:1000]},
         )
         channel.basic_publish(self.dead_queue, self.dead_queue, body, properties, mandatory=True)
@@ -160,7 +162,8 @@ def close_quietly(connection: BlockingConnection | None) -> None:
 
 def why(error: BaseException) -> str:
     """One line of an error of the broker; pika's own often hold another, and no text."""
-    while error.args and isinstance(error.args[0], BaseException):
-        error = error.args[0]
+    inner: object = error
+    while isinstance(inner, BaseException):
+        error, inner = inner, getattr(inner, "exception", None) or next(iter(inner.args), None)
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -118,7 +118,8 @@ class Shipper:
             self._connection.process_data_events(0)  # heartbeats
         if self._connection is None or self._channel is None or not self._channel.is_open:
             close_quietly(self._connection)
-            self._connection = self._broker.connect(self._broker.timeout_seconds)
+            # A broker that hangs is found so by its silence; pika takes twice this and 10 s more.
+            self._connection = self._broker.connect(self._broker.timeout_seconds / 2)
             self._channel = self._connection.channel()
             self._channel.confirm_delivery()
         if not self.state.up:
