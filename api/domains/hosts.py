@@ -8,7 +8,8 @@ import ada_url
 
 MAX_LENGTH = 253
 
-
+# What a URL would read as the end of its host, or leave out.
+_NO_HOST = re.compile(r"[/?#@\\ \t\r\n]")
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME = re.compile(rf"{_LABEL}(\.{_LABEL})*")
 
@@ -24,7 +25,7 @@ def normalise_host(text: str) -> str | None:
 
     International names become punycode by the WHATWG rules, as browsers send them.
     """
-    if not text or any(character in text for character in "/?#@\\ \t\r\n"):
+    if not text or _NO_HOST.search(text):
         return None
     try:
         host = ada_url.URL(f"http://{text}/").hostname
