@@ -32,7 +32,7 @@ def split(column: Sequence[str], visitors: Sequence[int]) -> bytes | None:
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for value, visitor in zip(column, visitors, strict=True):
         parts[value].append(visitor)
-    if any(bounded(value) != value for value in parts):
+    if not all(map(str.isascii, parts)) or max(map(len, parts)) > MAX_VALUE_LENGTH:
         parts = _joined(parts)
     if len(parts) > 2 * MAX_VALUES:
         parts = _trimmed(parts)
