@@ -121,7 +121,7 @@ class StatsService:
             raise Invalid.parameter("tag", "Cannot be combined with `domain`.")
         kind, identifier = SUBJECT_WORKSPACE, workspace
         if query.domain is not None:
-            kind, identifier = SUBJECT_DOMAIN, domain_id(workspace, query.domain)
+            kind, identifier = SUBJECT_DOMAIN, domain_id(workspace, query.domain.lower())
         elif query.tag is not None:
             kind, identifier = SUBJECT_TAG, tag_id(workspace, query.tag)
         subject = Subject(slot=home_slot(), kind=kind, identifier=identifier)
