@@ -131,6 +131,7 @@ def _add_api(
 ) -> None:
     """Management, statistics and their description."""
     from api.clicks import routes as clicks_routes  # noqa: PLC0415
+    from api.clicks.erasure import ClickEraser  # noqa: PLC0415
     from api.clicks.service import ClickService  # noqa: PLC0415
     from api.core.cache import AnswerCache  # noqa: PLC0415
     from api.core.idempotency import IdempotencyKeys  # noqa: PLC0415
@@ -153,6 +154,7 @@ def _add_api(
         settings.redis_timeout_seconds,
         local_entries=settings.stats_cache_local_entries,
     )
+    stats_cache = StatsCache(answers, settings.stats_cache_seconds)
     management = management_services(settings, db, domains, evictions)
     links = management.links
     for instance in (
@@ -161,9 +163,10 @@ def _add_api(
         Presenter(settings.public_url, settings.default_domain),
         IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
         ClickService(db, links, secret),
+        ClickEraser(db, links, StatsService.erase_link, stats_cache.evict_workspace),
         StatsService(db, links),
         OrphanService(db, domains),
-        StatsCache(answers, settings.stats_cache_seconds),
+        stats_cache,
     ):
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = management.identity.authenticate

@@ -6,6 +6,7 @@ from typing import Any
 
 import marshmallow as ma
 
+from api.clicks.erasure import Erasure
 from api.clicks.models import Click
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, UtcTime, page_of
 
@@ -51,6 +52,13 @@ class ClickOut(Schema):
     address = _text("Truncated to /24 or /48, where the installation keeps it.", None)
 
 
+class ErasureOut(Schema):
+    """No call shows the clicks any more; their rows are being deleted."""
+
+    state = ma.fields.String(required=True, metadata={"example": "pending"})
+    erased_until = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
+
+
 CLICK_QUERY = PageQuery()
 CLICK_PAGE = page_of(ClickOut)
 
@@ -70,3 +78,8 @@ def present_click(click: Click) -> dict[str, Any]:
         "visitor": f"{click.visitor & 0xFFFF_FFFF_FFFF_FFFF:016x}",
     }
     return shown | {name: getattr(click, name) or None for name in _TEXTS}
+
+
+def present_erasure(erasure: Erasure) -> dict[str, Any]:
+    """An erasure that is not finished, as `ErasureOut` describes it."""
+    return {"state": "pending", "erased_until": erasure.erased_until}

@@ -10,15 +10,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 
 import psycopg2
-from sqlalchemy import delete, exc, func, select, tuple_
+from sqlalchemy import delete, exc, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from api.clicks.enriched import EnrichedClick
-from api.clicks.models import Click, IngestedSegment
+from api.clicks.models import Click, ClickErasure, IngestedSegment
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.ids import SLOTS
 
 _COLUMNS = ("clicked_at" if name == "at_ms" else name for name in EnrichedClick._fields)
+_EVER = text("timestamptz '-infinity'")
 _COPY = f"COPY clicks ({', '.join(_COLUMNS)}) FROM STDIN"
 # psycopg2 reads 8 KiB at a time by default, which costs a tenth of the whole.
 _COPY_CHUNK = 1 << 18
@@ -86,10 +87,17 @@ def find_clicks(
     before: tuple[datetime, int] | None,
     limit: int,
 ) -> Sequence[Click]:
-    """Clicks of a link, newest first, those after the place `before` in that order."""
+    """Clicks of a link, newest first, those after the place `before` in that order; none of those
+    that were erased, also where they are not deleted yet."""
+    erased_until = (
+        select(ClickErasure.erased_until)
+        .where(ClickErasure.slot == slot, ClickErasure.link_id == link_id)
+        .scalar_subquery()
+    )
     query = (
         select(Click)
         .where(Click.slot == slot, Click.link_id == link_id, Click.workspace_id == workspace)
+        .where(Click.clicked_at > func.coalesce(erased_until, _EVER))
         .order_by(Click.clicked_at.desc(), Click.id.desc())
         .limit(limit)
     )

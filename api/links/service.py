@@ -32,7 +32,7 @@ from api.links.drafts import LinkDraft, LinkRules, check_period, unique
 from api.links.filters import LinkFilter, conditions_of, words_of
 from api.links.metadata import complaint, merge_patch
 from api.links.places import find_places
-from api.links.totals import add_clicks
+from api.links.totals import add_clicks, erase_clicks
 
 EVICTION_PREFIX = "link:"
 # A generated slug is free at the first try but for one in a billion; five is for the id's sake.
@@ -45,6 +45,7 @@ __all__ = [
     "LinkService",
     "SlugTaken",
     "add_clicks",
+    "erase_clicks",
     "etag_of",
     "find_places",
     "state_of",
@@ -151,15 +152,15 @@ class LinkService:
         with self._db.read(slot, workspace) as session:
             return _found(store.get_link(session, workspace, slot, identifier))
 
-    def require(self, workspace: int, identifier: int) -> None:
-        """Nothing, when the workspace has this link.
+    def require(self, workspace: int, identifier: int, *, deleted: bool = False) -> None:
+        """Nothing, when the workspace has this link; with `deleted` also when it had.
 
         Raises:
             NotFound: it has not.
         """
         slot = slot_of_id(identifier)
         with self._db.read(slot, workspace) as session:
-            if not store.link_exists(session, workspace, slot, identifier):
+            if not store.link_exists(session, workspace, slot, identifier, deleted=deleted):
                 raise _no_such_link()
 
     def update_link(

@@ -88,14 +88,15 @@ def get_link(
     return session.execute(statement).one_or_none()
 
 
-def link_exists(session: ReadSession, workspace: int, slot: int, identifier: int) -> bool:
-    """Whether the workspace has this link."""
+def link_exists(
+    session: ReadSession, workspace: int, slot: int, identifier: int, *, deleted: bool
+) -> bool:
+    """Whether the workspace has this link; with `deleted` also whether it had."""
     statement = select(Link.id).where(
-        Link.slot == slot,
-        Link.id == identifier,
-        Link.workspace_id == workspace,
-        Link.deleted_at.is_(None),
+        Link.slot == slot, Link.id == identifier, Link.workspace_id == workspace
     )
+    if not deleted:
+        statement = statement.where(Link.deleted_at.is_(None))
     return session.execute(statement).first() is not None
 
 

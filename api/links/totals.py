@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
-from sqlalchemy import ARRAY, BigInteger, DateTime, SmallInteger, bindparam, text
+from sqlalchemy import ARRAY, BigInteger, DateTime, SmallInteger, bindparam, delete, text
 
 from api.core.database.routing import WriteSession
+from api.links.models import LinkTotal
 
 # Sorted, so that two writers lock the rows in the same order.
 _ADD = text(
@@ -42,4 +43,13 @@ def add_clicks(
             "clicks": [totals[key][0] for key in keys],
             "moments": [totals[key][1] for key in keys],
         },
+    )
+
+
+def erase_clicks(session: WriteSession, slot: int, link_id: int) -> None:
+    """Begin the total of a link anew, at none. How often it was used, of `max_clicks`, stays."""
+    session.execute(
+        delete(LinkTotal)
+        .where(LinkTotal.slot == slot, LinkTotal.link_id == link_id)
+        .execution_options(synchronize_session=False)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
@@ -59,6 +59,18 @@ class Database:
     def read_each(self) -> Iterator[AbstractContextManager[ReadSession]]:
         """One reading context per shard, for questions that no slot answers alone."""
         yield _transaction(ReadSession, _read_only(self._primary))
+
+    def shard_slots(self) -> Sequence[int]:
+        """One slot of each shard: `write` and `read` of each of them reach all shards."""
+        return (0,)
+
+    @contextmanager
+    def write_outside(self, slot: int) -> Iterator[WriteSession]:
+        """The shard that owns `slot`, each statement a transaction of its own, for the few that
+        PostgreSQL refuses within one."""
+        with self.write(slot) as session:
+            session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+            yield session
 
     def write_directory(self) -> AbstractContextManager[WriteSession]:
         """Write to the directory."""
