@@ -274,6 +274,13 @@ class Settings:
         "Size of the click spool past which readiness fails and clicks are lost.",
         1_000_000,
     )
+    click_retention_days: int = _integer(
+        0,
+        "Days for which raw clicks are kept, where a workspace says nothing else; 0: for ever. "
+        "Older ones are deleted for good; statistics stay.",
+        0,
+        36_500,
+    )
     keep_visitor_address: bool = _flag(
         False, "Keep the visitor's address, truncated to /24 or /48, with each raw click."
     )

@@ -1,10 +1,10 @@
-"""What the consumer clears away between clicks, once an hour and in small batches."""
+"""What the consumer clears away, and makes ready, between clicks: in small batches."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 
 from api.clicks import store
@@ -20,10 +20,15 @@ _REMEMBER_SEGMENTS = timedelta(days=30)
 
 
 class Housekeeping:
-    """Runs chores when they are due; each deletes a bounded number and says how many."""
+    """Runs chores when they are due; each does a bounded number of things and says how many.
+
+    A chore says 0 when nothing is left to do, and None when it goes on but has nothing to tell.
+    """
 
     def __init__(
-        self, chores: dict[str, Callable[[], int]], every_seconds: float = _EVERY_SECONDS
+        self,
+        chores: dict[str, Callable[[], int | None]],
+        every_seconds: float = _EVERY_SECONDS,
     ) -> None:
         self._chores = chores
         self._every_seconds = every_seconds
@@ -39,18 +44,40 @@ class Housekeeping:
             if now < self._due[name]:
                 continue
             try:
-                deleted = chore()
+                done = chore()
             except Exception:
                 log.exception("%s failed", name)
                 self._due[name] = now + _AFTER_FAILURE_SECONDS
                 continue
-            if deleted:
-                log.info("%s: %d deleted", name, deleted)
-            else:
+            if done:
+                log.info("%s: %d", name, done)
+            elif done is not None:
                 self._due[name] = now + self._every_seconds
+
+
+class Batches:
+    """A chore that takes many batches: each call does the next one."""
+
+    def __init__(self, begin: Callable[[], Iterator[int]]) -> None:
+        """`begin` does a batch for each number that is taken of it."""
+        self._begin = begin
+        self._running: Iterator[int] | None = None
+
+    def __call__(self) -> int | None:
+        """Do a batch; as `Housekeeping` wants to be told."""
+        running = self._running or self._begin()
+        self._running = None  # where this batch fails, the next call begins anew
+        done = next(running, None)
+        if done is None:
+            return 0
+        self._running = running
+        return done or None
 
 
 def forget_segments(db: Database) -> int:
     """Delete a bounded number of segment ids that nobody can deliver any more; how many."""
-    with db.write(0) as session:
-        return store.delete_segments(session, _REMEMBER_SEGMENTS, _SEGMENTS_AT_ONCE)
+    deleted = 0
+    for shard in db.shard_slots():
+        with db.write(shard) as session:
+            deleted += store.delete_segments(session, _REMEMBER_SEGMENTS, _SEGMENTS_AT_ONCE)
+    return deleted

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from api.clicks.months import find_missing_months, insert_month, month_of, next_month
 from api.core.database.routing import Database
 
+_MONTHS_AHEAD = 2
+
 
 class Partitions:
     """Remembers, by shard, which months exist, so that a batch rarely has to ask."""
@@ -47,3 +49,22 @@ class Partitions:
                 return months
         self._known.append((slot, set()))
         return self._known[-1][1]
+
+
+def make_months_ahead(db: Database) -> int:
+    """Make this month and the next ones on every shard, before a click needs them; how many.
+
+    Ingest makes what is missing too, but then clicks wait for it.
+    """
+    month = month_of(datetime.now(UTC))
+    months = [month]
+    for _ in range(_MONTHS_AHEAD):
+        months.append(month := next_month(month))
+    made = 0
+    for slot in db.shard_slots():
+        with db.read(slot) as session:
+            missing = find_missing_months(session, months)
+        for missed in missing:
+            with db.write(slot) as session:
+                made += insert_month(session, missed)
+    return made

@@ -130,10 +130,11 @@ class IdempotencyKeys:
             .where(IdempotencyRecord.created_at < func.now() - self._life)
             .limit(_PURGE_ROWS)
         )
-        with self._db.write(0) as session:
-            rows = session.execute(expired).all()
-            for slot, workspace, key in rows:
-                session.execute(delete(IdempotencyRecord).where(*_is(slot, workspace, key)))
+        for shard in self._db.shard_slots():
+            with self._db.write(shard) as session:
+                rows = session.execute(expired).all()
+                for slot, workspace, key in rows:
+                    session.execute(delete(IdempotencyRecord).where(*_is(slot, workspace, key)))
             deleted += len(rows)
         return deleted
 

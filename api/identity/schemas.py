@@ -9,7 +9,16 @@ from marshmallow import validate
 
 from api.core.database.tables import AnyRow
 from api.core.principal import SCOPES
-from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, StrictBoolean, UtcTime, page_of
+from api.core.schemas import (
+    EXAMPLE_TIME,
+    Id,
+    PageQuery,
+    Schema,
+    StrictBoolean,
+    StrictInteger,
+    UtcTime,
+    page_of,
+)
 
 _name = validate.And(
     validate.Length(1, 200), validate.Regexp(r"\s*\S", error="Must not be only white space.")
@@ -26,6 +35,14 @@ class WorkspaceOut(Schema):
             "example": False,
         },
     )
+    click_retention_days = ma.fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Days for which raw clicks are kept; null: as the installation says.",
+            "example": 90,
+        },
+    )
     created_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
     updated_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
 
@@ -33,6 +50,15 @@ class WorkspaceOut(Schema):
 class WorkspacePatch(Schema):
     name = ma.fields.String(validate=_name, metadata={"example": "Acme"})
     reuse_deleted_slugs = StrictBoolean(metadata={"example": True})
+    click_retention_days = StrictInteger(
+        allow_none=True,
+        validate=validate.Range(1, 36_500),
+        metadata={
+            "description": "Days for which raw clicks are kept; null: as the installation says. "
+            "Older ones are deleted for good, within a day.",
+            "example": 90,
+        },
+    )
 
 
 class ApiKeyIn(Schema):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 _USED_RESOLUTION = timedelta(minutes=1)
 # Directory rows belong to no slot; their ids carry this one.
 _DIRECTORY_SLOT = 0
+_WORKSPACES_AT_ONCE = 1_000
 
 
 class IdentityService:
@@ -99,6 +100,18 @@ class IdentityService:
             return self.get_workspace(workspace)
         with self._db.write_directory() as session:
             return store.update_workspace(session, workspace, changes)
+
+    def stream_click_retentions(self) -> Iterator[Sequence[tuple[int, int | None]]]:
+        """All workspaces, page by page, each with the days for which it keeps raw clicks; None
+        where the installation's setting counts."""
+        after = 0
+        while True:
+            with self._db.read_directory() as session:
+                page = store.find_click_retentions(session, after, _WORKSPACES_AT_ONCE)
+            if not page:
+                return
+            yield page
+            after = page[-1][0]
 
     def create_key(
         self,

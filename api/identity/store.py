@@ -26,6 +26,7 @@ _WORKSPACE = (
     Workspace.id,
     Workspace.name,
     Workspace.reuse_deleted_slugs,
+    Workspace.click_retention_days,
     Workspace.created_at,
     Workspace.updated_at,
 )
@@ -56,6 +57,19 @@ def update_workspace(session: WriteSession, workspace: int, changes: dict[str, A
         .returning(*_WORKSPACE)
     )
     return session.execute(statement).one()
+
+
+def find_click_retentions(
+    session: ReadSession, after_id: int, limit: int
+) -> Sequence[tuple[int, int | None]]:
+    """Workspaces and the days for which they keep raw clicks, by id."""
+    statement = (
+        select(Workspace.id, Workspace.click_retention_days)
+        .where(Workspace.id > after_id)
+        .order_by(Workspace.id)
+        .limit(limit)
+    )
+    return [(identifier, days) for identifier, days in session.execute(statement)]
 
 
 def count_workspaces(session: ReadSession) -> int:

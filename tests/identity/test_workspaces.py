@@ -31,6 +31,15 @@ def test_name_and_settings_can_be_changed(caller: Caller) -> None:
     assert caller.patch(path, {}).json == changed
 
 
+def test_retention_of_clicks_can_be_set_and_given_back_to_the_installation(caller: Caller) -> None:
+    path = f"/workspaces/{caller.workspace_id}"
+    assert (caller.get(path).json or {})["click_retention_days"] is None
+    for days in (1, 36_500, None):
+        changed = caller.patch(path, {"click_retention_days": days}).json or {}
+        assert changed["click_retention_days"] == days
+        assert caller.get(path).json == changed
+
+
 @pytest.mark.parametrize(
     ("patch", "wrong"),
     [
@@ -40,6 +49,12 @@ def test_name_and_settings_can_be_changed(caller: Caller) -> None:
         ({"name": "x" * 201}, "/name"),
         ({"reuse_deleted_slugs": "yes"}, "/reuse_deleted_slugs"),
         ({"reuse_deleted_slugs": None}, "/reuse_deleted_slugs"),
+        ({"click_retention_days": 0}, "/click_retention_days"),
+        ({"click_retention_days": -1}, "/click_retention_days"),
+        ({"click_retention_days": 36_501}, "/click_retention_days"),
+        ({"click_retention_days": 1.5}, "/click_retention_days"),
+        ({"click_retention_days": "30"}, "/click_retention_days"),
+        ({"click_retention_days": True}, "/click_retention_days"),
         ({"id": "1"}, "/id"),
     ],
 )
