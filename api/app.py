@@ -29,6 +29,7 @@ from config.settings import Settings
 
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
+    from api.links.service import LinkService
 
 API_PREFIX = "/api/v1"
 
@@ -99,6 +100,28 @@ def _make_shipper(settings: Settings) -> Shipper | None:
     return Shipper(SpoolFolder(settings.spool_path), Broker.of(settings, settings.amqp_url))
 
 
+def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
+    """Streams of clicks, which end when the process is told to stop."""
+    from api.live.hub import Limits, LiveHub  # noqa: PLC0415
+    from api.live.listener import LiveListener  # noqa: PLC0415
+    from api.live.service import LiveService  # noqa: PLC0415
+
+    hub = LiveHub(
+        Limits(
+            streams=settings.live_streams,
+            streams_per_workspace=settings.live_streams_per_workspace,
+            buffered_events=settings.live_buffer_events,
+            heartbeat_seconds=settings.live_heartbeat_seconds,
+        )
+    )
+    runtime: Runtime = app.extensions["signpost"]
+    runtime.on_end_answers.append(hub.end)
+    if settings.redis_url is not None:
+        listener = LiveListener(settings.redis_url, settings.redis_timeout_seconds, hub)
+        runtime.on_end_answers.append(listener.stop)
+    register_service(app, LiveService(links, hub, hears=settings.redis_url is not None))
+
+
 def _add_redirects(
     app: Flask, settings: Settings, db: Database, evictions: Evictions, spool: Spool
 ) -> None:
@@ -139,6 +162,7 @@ def _add_api(
     from api.identity import routes as identity_routes  # noqa: PLC0415
     from api.links import routes as links_routes  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
+    from api.live import routes as live_routes  # noqa: PLC0415
     from api.operations import docs  # noqa: PLC0415
     from api.operations.openapi import make_api  # noqa: PLC0415
     from api.orphans import routes as orphans_routes  # noqa: PLC0415
@@ -169,6 +193,7 @@ def _add_api(
         stats_cache,
     ):
         register_service(app, instance)
+    _add_live(app, settings, links)
     app.extensions["signpost.authenticator"] = management.identity.authenticate
 
     api = make_api(app)
@@ -177,6 +202,7 @@ def _add_api(
         stats_routes,
         orphans_routes,
         clicks_routes,
+        live_routes,
         domains_routes,
         identity_routes,
     ):

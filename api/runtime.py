@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from api.clicks.spool import Spool
@@ -26,6 +27,7 @@ class Runtime:
     spool: Spool
     orphans: OrphanVisits
     shipper: Shipper | None = None
+    on_end_answers: list[Callable[[], None]] = field(default_factory=list)
 
     def dispose_after_fork(self) -> None:
         """Forget connections that belong to the parent process, without closing them."""
@@ -39,8 +41,14 @@ class Runtime:
         if self.shipper is not None:
             self.shipper.start()
 
+    def end_answers(self) -> None:
+        """End the answers that go on until somebody ends them: the process is about to stop."""
+        for end in self.on_end_answers:
+            end()
+
     def stop_worker(self) -> None:
         """Seal what is recorded, ship it where there is a broker, and let go."""
+        self.end_answers()
         self.evictions.stop()
         self.orphans.stop()
         self.spool.close()

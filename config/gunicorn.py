@@ -84,7 +84,9 @@ def post_fork(server: Any, _worker: Any) -> None:
 
 def post_worker_init(worker: Any) -> None:
     """Begin what runs beside the requests, now that the event loop is this process's own."""
-    worker.wsgi.extensions["signpost"].start_worker()
+    runtime = worker.wsgi.extensions["signpost"]
+    runtime.start_worker()
+    worker.before_stop = runtime.end_answers
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

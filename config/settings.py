@@ -265,6 +265,16 @@ class Settings:
     stats_cache_local_entries: int = _integer(
         256, "Statistics that each process keeps while Redis is away.", 1
     )
+    live_streams: int = _integer(200, "Streams of live clicks in each process.", 1, 10_000)
+    live_streams_per_workspace: int = _integer(
+        20, "The same for one workspace; more answers 429.", 1, 10_000
+    )
+    live_buffer_events: int = _integer(
+        256, "Clicks that wait for a slow reader of a live stream before it loses some.", 1, 10_000
+    )
+    live_heartbeat_seconds: float = _seconds(
+        15.0, "A live stream without a click is silent no longer than this."
+    )
     spool_segment_bytes: int = _integer(
         1_000_000, "Size at which a spool segment is sealed.", 1_000, 1_000_000
     )

@@ -18,7 +18,14 @@ import orjson
 from flask import Response, current_app, g, request
 
 from api.core.answers import JSON, json_response
-from api.core.errors import BadRequest, DomainError, Forbidden, Invalid, Unauthenticated
+from api.core.errors import (
+    BadRequest,
+    DomainError,
+    Forbidden,
+    Invalid,
+    Unauthenticated,
+    Unavailable,
+)
 from api.core.idempotency import Answer, IdempotencyKeys
 from api.core.principal import Authenticator, Principal
 from api.core.registry import service
@@ -44,12 +51,16 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes state scope, input and answers in their decorators.
 
     The order on a route is: `route`, `scope`, `idempotent`, `takes_query`, `takes_body`,
-    `answers`, `fails`: a caller is known before anything that it sent is read.
+    `describes`, `answers`, `fails`: a caller is known before anything that it sent is read.
     """
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Serve `rule`; typed, as the library is not."""
         return cast(Callable[[View], View], super().route(rule, **options))
+
+    def describes(self, **description: Any) -> Callable[[View], View]:
+        """Add to the description of an operation; typed, as the library is not."""
+        return cast(Callable[[View], View], self.doc(**description))
 
     def scope(self, scope: str) -> Callable[[View], View]:
         """Let in only principals that hold `scope`; the view finds the caller in `principal()`."""
@@ -187,6 +198,22 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
 def principal() -> Principal:
     """The caller of this request; only in views with a scope."""
     return cast(Principal, g.principal)
+
+
+def still_allowed() -> Callable[[], bool]:
+    """Asks later, outside of this request, whether its credential still stands for the same."""
+    authenticate: Authenticator = current_app.extensions["signpost.authenticator"]
+    credential, caller = _credential(), principal()
+
+    def ask() -> bool:
+        try:
+            return authenticate(credential) == caller
+        except Unavailable:
+            return True  # nobody can be asked: who was let in stays
+        except DomainError:
+            return False
+
+    return ask
 
 
 def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:

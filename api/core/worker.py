@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting: set[_Wait] = set()
+        self.before_stop: Callable[[], None] = lambda: None
 
     def timeout_ctx(self) -> _Wait:
         """Around the wait for a connection's next request."""
@@ -31,6 +33,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def _release_when_stopping(self) -> None:
         while self.alive:
             gevent.sleep(0.1)
+        # Answers that would go on for ever; gunicorn waits for all answers.
+        self.before_stop()
         gevent.sleep(_LAST_REQUEST_SECONDS)
         while True:
             for wait in list(self.waiting):

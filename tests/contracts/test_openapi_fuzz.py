@@ -28,9 +28,15 @@ def test_answers_are_as_described(app: Flask, caller: Caller) -> None:
     schema = schemathesis.openapi.from_wsgi("/api/v1/openapi.json", app)
     fuzzed = 0
     for result in schema.get_all_operations():
-        fuzz(result.ok(), caller)
-        fuzzed += 1
+        operation = result.ok()
+        if not goes_on_for_ever(operation):
+            fuzz(operation, caller)
+            fuzzed += 1
     assert fuzzed > 20
+
+
+def goes_on_for_ever(operation: Any) -> bool:
+    return "text/event-stream" in str(operation.definition.raw["responses"])
 
 
 def fuzz(operation: Any, caller: Caller) -> None:

@@ -1,0 +1,1 @@
+"""Clicks as they are counted, told to whoever is watching."""
