@@ -8,7 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from hashlib import blake2b
 from itertools import chain
@@ -26,7 +26,7 @@ from api.stats.models import (
     SUBJECT_WORKSPACE,
 )
 from api.stats.sketches import WHOLE
-from api.stats.values import split
+from api.stats.values import Split, join, pack, split
 
 QUARTER_MS = GRAIN_SECONDS[GRAIN_QUARTER] * 1000
 _QUARTERS_OF_DAY = GRAIN_SECONDS[GRAIN_DAY] // GRAIN_SECONDS[GRAIN_QUARTER]
@@ -111,17 +111,17 @@ def fold(clicks: Sequence[CountedClick], places: Mapping[int, LinkPlace]) -> lis
     """
     groups = _grouped(clicks)
     counted = _counted(groups, places)
+    leaves = [_visits_of(members) for _, members in groups]
+    workspaces = [members[0].workspace_id for _, members in groups]
     # A workspace with one domain, or a day of which only one quarter is here, is folded once.
     folds: dict[tuple[int, ...], Fold] = {}
-    members = [group for _, group in groups]
-    workspaces = [group[0].workspace_id for group in members]
     part = new_part()
     counts = []
     for key, indices in counted.items():
         same = tuple(indices)
         folded = folds.get(same)
         if folded is None:
-            folded = folds[same] = _fold([members[index] for index in same])
+            folded = folds[same] = _fold([leaves[index] for index in same])
         counts.append(Count(*key, part, workspaces[same[0]], folded))
     return counts
 
@@ -160,16 +160,27 @@ def _counted(
     return counted
 
 
-def _fold(groups: Collection[list[CountedClick]]) -> Fold:
-    columns = list(zip(*chain.from_iterable(groups), strict=True))
-    fields = next(iter(groups))[0]._fields
-    by_name = dict(zip(fields, columns, strict=True))
+class _Visits(NamedTuple):
+    """The visitors of some clicks, by their short hashes: of all, and split by each dimension."""
+
+    visitors: list[int]
+    splits: list[Split]
+
+
+def _visits_of(clicks: Sequence[CountedClick]) -> _Visits:
+    by_name = dict(zip(clicks[0]._fields, zip(*clicks, strict=True), strict=True))
     visitors = list(map(sketches.short_hash, by_name["visitor"]))
-    return Fold(
-        len(visitors),
-        sketches.pack(visitors, WHOLE),
-        tuple(split(by_name[name], visitors) for name in DIMENSIONS),
-    )
+    return _Visits(visitors, [split(by_name[name], visitors) for name in DIMENSIONS])
+
+
+def _fold(leaves: Sequence[_Visits]) -> Fold:
+    if len(leaves) == 1:
+        ((visitors, splits),) = leaves
+    else:
+        # Lists are joined in C; to split all clicks again would take several times as long.
+        visitors = list(chain.from_iterable(leaf.visitors for leaf in leaves))
+        splits = [join(parts) for parts in zip(*(leaf.splits for leaf in leaves), strict=True)]
+    return Fold(len(visitors), sketches.pack(visitors, WHOLE), tuple(map(pack, splits)))
 
 
 @lru_cache(20_000)

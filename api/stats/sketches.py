@@ -18,6 +18,7 @@ _SKETCH = b"\1"
 _IS_SKETCH = 1
 _WIDTH = 4
 _MASK = 0xFFFF_FFFF
+_ONE = struct.Struct("<BI").pack
 
 
 class Precision(NamedTuple):
@@ -45,7 +46,8 @@ def short_hash(visitor: int) -> int:
 
 def pack(visitors: Collection[int], precision: Precision) -> bytes:
     """The bytes of some short hashes."""
-    return _packed(set(visitors), precision)
+    # Most rows are of one visitor.
+    return _ONE(0, *visitors) if len(visitors) == 1 else _packed(set(visitors), precision)
 
 
 def merge(parts: Sequence[bytes], precision: Precision) -> bytes:

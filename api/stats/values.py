@@ -24,20 +24,40 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(dict[str, tuple[int, bytes]]).decode
 
 
-def split(column: Sequence[str], visitors: Sequence[int]) -> bytes | None:
-    """The bytes of some clicks: the value and the visitor's short hash of each."""
+Split = dict[str, list[int]]
+
+
+def split(column: Sequence[str], visitors: list[int]) -> Split:
+    """The visitors of each value: of a click the value, and the visitor's short hash."""
     first = column[0]
     if column.count(first) == len(column):
-        return _whole(bounded(first), len(column))
+        return {bounded(first): visitors}
     parts: defaultdict[str, list[int]] = defaultdict(list)
     for value, visitor in zip(column, visitors, strict=True):
         parts[value].append(visitor)
     if not all(map(str.isascii, parts)) or max(map(len, parts)) > MAX_VALUE_LENGTH:
-        parts = _joined(parts)
+        # Two values may become one.
+        return join({bounded(value): part} for value, part in parts.items())
+    return parts
+
+
+def join(splits: Iterable[Split]) -> Split:
+    """Several splits as one."""
+    whole: defaultdict[str, list[int]] = defaultdict(list)
+    for parts in splits:
+        for value, part in parts.items():
+            whole[value] += part
+    return whole
+
+
+def pack(parts: Split) -> bytes | None:
+    """The bytes of a split."""
     if len(parts) > 2 * MAX_VALUES:
-        parts = _trimmed(parts)
+        kept = _most({value: len(part) for value, part in parts.items()})
+        parts = join({value if value in kept else OTHER: part} for value, part in parts.items())
     if len(parts) == 1:
-        return _whole(next(iter(parts)), len(column))
+        ((value, visitors),) = parts.items()
+        return _whole(value, len(visitors))
     return _encode(
         {value: (len(part), sketches.pack(part, GROUP)) for value, part in parts.items()}
     )
@@ -83,22 +103,6 @@ def bounded(value: str) -> str:
 @lru_cache(50_000)
 def _whole(value: str, clicks: int) -> bytes | None:
     return _encode({value: (clicks, b"")}) if value else None
-
-
-def _joined(parts: dict[str, list[int]]) -> defaultdict[str, list[int]]:
-    # Two values may become one.
-    whole: defaultdict[str, list[int]] = defaultdict(list)
-    for value, part in parts.items():
-        whole[bounded(value)] += part
-    return whole
-
-
-def _trimmed(parts: dict[str, list[int]]) -> defaultdict[str, list[int]]:
-    kept = _most({value: len(part) for value, part in parts.items()})
-    whole: defaultdict[str, list[int]] = defaultdict(list)
-    for value, part in parts.items():
-        whole[value if value in kept else OTHER] += part
-    return whole
 
 
 def _most(clicks: dict[str, int]) -> set[str]:
