@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,8 @@ def measure_ingest(
         progress(done)
     spool, aside = system.home / "spool", system.home / "aside"
     spool.rename(aside)
-    start = _consume(system, 0)  # what a consumer costs before its first click
+    # What a consumer costs before its first click; the first one also warms the file cache.
+    start = min((_consume(system, 0) for _ in range(2)), key=attrgetter("seconds"))
     if spool.exists():
         spool.rmdir()
     aside.rename(spool)

@@ -107,7 +107,7 @@ def measure_questions(
             progress(done)
     fill_seconds = time.monotonic() - started
     started = time.monotonic()
-    system.run_script("scripts/rebuild-stats")
+    system.run_script("scripts/rebuild-stats", aloud=True)
     rebuild_seconds = time.monotonic() - started
     with closing(psycopg2.connect(system.postgres.url)) as connection:
         connection.autocommit = True

@@ -117,8 +117,10 @@ class PrivateSystem:
             settings["AMQP_URL"] = self.rabbitmq.url
         return clean_environ(self.home, **(settings | self._settings))
 
-    def run_script(self, *arguments: str) -> str:
+    def run_script(self, *arguments: str, aloud: bool = False) -> str:
         """Run one of our scripts to its end; answers what it printed.
+
+        Its messages are part of its failure, or come out as they are when it runs `aloud`.
 
         Raises:
             EmbeddedError: it failed.
@@ -128,11 +130,12 @@ class PrivateSystem:
             check=False,
             cwd=ROOT,
             env=self.environ(),
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=None if aloud else subprocess.PIPE,
             text=True,
         )
         if done.returncode != 0:
-            raise EmbeddedError(f"{arguments[0]} failed: {done.stderr.strip()}")
+            raise EmbeddedError(f"{arguments[0]} failed: {(done.stderr or 'see above').strip()}")
         return done.stdout
 
     def create_links(self, count: int) -> list[dict[str, Any]]:
