@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import exc
 
-from api.clicks import store
+from api.clicks import deletions, store
 from api.clicks.enriched import EnrichedClick
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.partitions import Partitions
@@ -43,6 +43,7 @@ _FAULTS_OF_CONTENT = (
 )
 
 _DAY_MS = 86_400_000
+_MILLISECOND = timedelta(milliseconds=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Totals = Mapping[tuple[int, int], tuple[int, datetime]]
@@ -186,7 +187,11 @@ class Ingest:
         ]
 
     def _fold(self, slot: int, segments: Mapping[str, Part]) -> Folded:
-        clicks = [click for name in sorted(segments) for click in segments[name]]
+        return self._fold_clicks(
+            slot, [click for name in sorted(segments) for click in segments[name]]
+        )
+
+    def _fold_clicks(self, slot: int, clicks: Sequence[EnrichedClick]) -> Folded:
         places = self._places.find(slot, {click.link_id for click in clicks})
         counts = self._counting.fold(clicks, places)
         return Folded(clicks, store.copy_rows(clicks), counts, _totals(clicks))
@@ -226,6 +231,8 @@ class Ingest:
             folded = shard.folded
             if len(new) < len(shard.segments):
                 folded = self._fold(shard.slot, {name: shard.segments[name] for name in new})
+            clicks = len(folded.clicks)
+            folded = self._without_erased(session, shard.slot, folded)
             if folded.clicks:
                 store.copy_clicks(session, folded.rows)
                 self._counting.add_counts(session, folded.counts)
@@ -236,7 +243,18 @@ class Ingest:
                 self._counting.add_orphans(session, orphans)
         if folded.clicks:
             self._counting.after_commit(folded.clicks)
-        return len(folded.clicks)
+        return clicks
+
+    def _without_erased(self, session: WriteSession, slot: int, folded: Folded) -> Folded:
+        """What is left when clicks that their links' owners have erased meanwhile are left out."""
+        links = {click.link_id for click in folded.clicks}
+        erased = deletions.find_erasures(session, links) if links else {}
+        if not erased:
+            return folded
+        untils = {link: (until - _EPOCH) // _MILLISECOND for link, until in erased.items()}
+        left = [click for click in folded.clicks if click.at_ms > untils.get(click.link_id, -1)]
+        log.info("%d clicks were erased before they came", len(folded.clicks) - len(left))
+        return self._fold_clicks(slot, left)
 
     def _by_shard(self, segments: dict[str, Part]) -> dict[int, dict[str, Part]]:
         """The clicks by shard and segment; a shard is named by a slot of it."""

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from api.clicks import store
+from api.clicks import deletions, store
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.housekeeping import Housekeeping, forget_segments
 from api.clicks.ingest import Counting, Ingest, Outcome
@@ -61,7 +61,6 @@ def test_the_truncated_address_is_stored_where_it_is_kept(db: Database) -> None:
     keeping.ingest([a_segment([a_click(link), a_click(link, address="nonsense")])])
 
     assert {click.address for click in _find(db, link)} == {"8.8.8.0", None}
-
 
 
 def test_a_segment_that_comes_again_is_not_counted_again(ingest: Ingest, counted: Ask) -> None:
@@ -308,3 +307,20 @@ def test_chores_wait_for_their_hour_and_survive_a_failure() -> None:
         housekeeping()
 
     assert calls == ["fail", "clear", "clear"]
+
+
+def test_clicks_that_were_erased_before_they_came_are_not_counted(
+    db: Database, ingest: Ingest, counted: Ask
+) -> None:
+    link, other, moment = a_link_id(), a_link_id(), now_ms()
+    with db.write(slot_of_id(link)) as session:
+        until = datetime.fromtimestamp(moment / 1000, UTC)
+        deletions.upsert_erasure(session, 7, slot_of_id(link), link, until)
+
+    clicks = [a_click(link, at_ms=moment + late) for late in (-2_000, -1, 0, 1, 2)]
+    segment = a_segment([*clicks, a_click(other)], created_ms=moment)
+    ingest.ingest([segment])
+    ingest.ingest([segment])
+
+    assert counted(link) == Counted(2, 2, 2)
+    assert counted(other) == Counted(1, 1, 1)
