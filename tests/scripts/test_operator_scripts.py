@@ -88,7 +88,7 @@ def test_created_key_has_the_scopes_asked_for(environ: dict[str, str]) -> None:
     assert "Would make a key" in succeed(environ, "create-key", "--dry-run")
 
 
-@pytest.mark.parametrize("script", ["migrate", "bootstrap", "create-key", "seed-demo"])
+@pytest.mark.parametrize("script", ["migrate", "bootstrap", "create-key", "seed-demo", "purge"])
 def test_script_without_its_database_says_so_in_one_line(
     script: str, environ: dict[str, str]
 ) -> None:
@@ -99,7 +99,7 @@ def test_script_without_its_database_says_so_in_one_line(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("script", ["migrate", "bootstrap", "create-key", "seed-demo"])
+@pytest.mark.parametrize("script", ["migrate", "bootstrap", "create-key", "seed-demo", "purge"])
 def test_wrong_setting_is_named(script: str, environ: dict[str, str]) -> None:
     done = run(environ | {"PORT": "eighty"}, script)
     assert done.returncode == 1
@@ -135,7 +135,7 @@ from api.core.database.routing import Database
 from config.settings import Settings
 with Database(Settings.load()).read(0) as session:
     print(session.execute(text(
-        "SELECT sum(clicks) FROM click_counts WHERE subject = 2 AND dimension = 0"
+        "SELECT sum(clicks) FROM click_counts WHERE subject = 2 AND grain = 0"
     )).scalar_one())
 """
     done = subprocess.run(

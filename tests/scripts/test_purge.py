@@ -17,8 +17,10 @@ import psycopg2
 import pytest
 from sqlalchemy.engine import make_url
 
+from api.clicks.months import month_of, next_month
 from api.core.database.migrate import migrate
 from api.core.database.routing import Database
+from api.core.ids import slot_of_id
 from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.conftest import new_database
@@ -304,6 +306,33 @@ def test_a_month_that_a_purge_detached_and_did_not_drop_is_dropped_by_the_next(
     house.connection.cursor().execute(f"ALTER TABLE clicks DETACH PARTITION {table}")
     assert [entry["month"] for entry in house.purge()["dropped"]] == [month(500)]
     assert month(500) not in house.months()
+
+
+def test_the_consumer_purges_erases_and_makes_months_by_itself(house: House) -> None:
+    house.identity.create_workspace("For ever")
+    house.keep(30)
+    erased, kept = a_link_id(), a_link_id()
+    house.visit(erased, 1)
+    house.visit(kept, 1, 500)
+    house.connection.cursor().execute(
+        "INSERT INTO click_erasures (slot, link_id, workspace_id, erased_until, requested_at)"
+        " VALUES (%s, %s, %s, now(), now() - interval '2 minutes')",
+        (slot_of_id(erased), erased, house.workspace),
+    )
+    script = ROOT / "scripts" / "consume-clicks"
+    consumer = subprocess.Popen([sys.executable, script], env=house.environ)
+    try:
+        deadline = time.monotonic() + 60
+        unfinished = "SELECT count(*) FROM click_erasures WHERE finished_at IS NULL"
+        while house.clicks() > 1 or house.ask(unfinished) != [0]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        consumer.terminate()
+        assert consumer.wait(30) == 0
+    assert house.ask("SELECT link_id FROM clicks") == [kept]
+    next_but_one = next_month(next_month(month_of(datetime.now(UTC))))
+    assert f"{next_but_one:%Y-%m}" in house.months()
 
 
 def test_purges_at_the_same_time_do_not_disturb_each_other(house: House) -> None:
