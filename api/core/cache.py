@@ -29,6 +29,8 @@ from api.core.answers import JSON
 log = logging.getLogger(__name__)
 
 _PREFIX = "signpost:answers:v1:"
+# The group of which every group is part.
+EVERYTHING = "everything"
 # What cannot be evicted must not live long.
 _LOCAL_SECONDS = 5
 _LOCAL_BYTES = 65_536
@@ -85,7 +87,7 @@ class AnswerCache:
         return self._once(place, lambda: self._find_or_compute(lookup, compute))
 
     def evict(self, group: str) -> bool:
-        """Forget the answers of a group; whether all processes do so at once.
+        """Forget the answers of a group, or of `EVERYTHING`; whether all processes do so at once.
 
         Without Redis each process forgets by itself within seconds. What Redis holds for others is
         evicted by this process before it uses Redis again.
@@ -122,22 +124,23 @@ class AnswerCache:
         shared = self._shared
         if shared is None:
             return None
-        key = _generation_key(group)
+        keys = [_generation_key(EVERYTHING), _generation_key(group)]
 
         def ask() -> str | None:
             if self._unsent:
                 self._send_evictions()
-            kept = shared.get(key)
-            if kept is None:
-                shared.add(key, _new_generation(), _GENERATION_SECONDS)
-                kept = shared.get(key)
-            return None if kept is None else kept.decode("ascii", "replace")
+            kept = shared.get_many(*keys)
+            if None in kept:
+                for key in keys:
+                    shared.add(key, _new_generation(), _GENERATION_SECONDS)
+                kept = shared.get_many(*keys)
+            return None if None in kept else b"-".join(kept).decode("ascii", "replace")
 
         return self._ask(ask)
 
     def _local_generation(self, group: str) -> str:
-        kept = self._local.get(_generation_key(group))
-        return "local" if kept is None else f"local-{kept.decode()}"
+        kept = self._local.get_many(_generation_key(EVERYTHING), _generation_key(group))
+        return b"-".join((b"local", *(name or b"first" for name in kept))).decode()
 
     def _send_evictions(self) -> bool:
         assert self._shared is not None  # noqa: S101 - both callers looked

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import redis
 from redis.backoff import NoBackoff
@@ -64,33 +64,39 @@ class LivePublisher:
         watched = _watched(client)
         if not watched:
             return
-        told: defaultdict[Subject, list[EnrichedClick]] = defaultdict(list)
         for click in clicks:
             # Most workspaces have no watcher: for them it ends here, in 50 ns.
             links = watched.get(click.workspace_id)
             if links is None:
                 continue
             if None in links:
-                told[Subject(click.workspace_id)].append(click)
+                links[None].append(click)
             if click.link_id in links:
-                told[Subject(click.workspace_id, click.link_id)].append(click)
+                links[click.link_id].append(click)
+        told = [
+            (Subject(workspace, link), part)
+            for workspace, links in watched.items()
+            for link, part in links.items()
+            if part
+        ]
         if told:
             most = max(1, min(MAX_CLICKS, _MOST_TOLD // len(told)))
             with client.pipeline(transaction=False) as pipeline:
-                for subject, part in told.items():
+                for subject, part in told:
                     pipeline.publish(channel_of(subject), write_message(part, most))
                 pipeline.execute()
 
 
-def _watched(client: redis.Redis) -> Mapping[int, set[int | None]]:
-    """The workspaces with watchers, and the links that these watch (None: all links).
+def _watched(client: redis.Redis) -> dict[int, dict[int | None, list[EnrichedClick]]]:
+    """The workspaces with watchers, and of each the links that are watched (None: all links), with
+    room for their clicks.
 
     It is one command, asked anew for each batch: whoever begins to watch misses nothing, and
     nobody watching costs nothing more.
     """
-    watched: defaultdict[int, set[int | None]] = defaultdict(set)
+    watched: defaultdict[int, dict[int | None, list[EnrichedClick]]] = defaultdict(dict)
     for name in client.pubsub_channels(f"{CHANNELS}*"):
         subject = subject_of(str(name, "utf-8", "replace") if isinstance(name, bytes) else name)
         if subject is not None:
-            watched[subject.workspace].add(subject.link)
+            watched[subject.workspace][subject.link] = []
     return watched

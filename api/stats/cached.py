@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from api.core.cache import AnswerCache, CachedAnswer
+from api.core.cache import EVERYTHING, AnswerCache, CachedAnswer
 from api.stats.periods import Period, period_of
 
 # Of the answers' form and meaning: another number finds nothing that was kept before.
@@ -67,6 +67,10 @@ class StatsCache:
         """Forget all answers about a workspace, after its counts were changed otherwise than by
         new clicks; whether all processes do so at once (see `AnswerCache.evict`)."""
         return self._answers.evict(_group(workspace))
+
+    def evict_all(self) -> bool:
+        """The same for all workspaces."""
+        return self._answers.evict(EVERYTHING)
 
     def _life_seconds(self, period: Period, now: datetime) -> int:
         age = now - period.end

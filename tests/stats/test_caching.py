@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import socket
 import threading
@@ -41,9 +42,16 @@ AppMaker = Callable[..., Flask]
 
 @pytest.fixture
 def redis_url(settings: Settings) -> str:
+    """A database of this worker: elsewhere all answers are evicted by tests of other things."""
     if settings.redis_url is None:
         pytest.skip("needs Redis: TEST_REDIS_URL, which scripts/test sets")
-    return settings.redis_url
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return urlsplit(settings.redis_url)._replace(path=f"/{1 + int(worker) % 15}").geturl()
+
+
+@pytest.fixture
+def app(make_app: AppMaker, redis_url: str) -> Flask:
+    return make_app(REDIS_URL=redis_url)
 
 
 @pytest.fixture
@@ -130,7 +138,7 @@ def test_processes_share_what_they_keep_and_what_they_evict(
     caller: Caller, db: Database, make_app: AppMaker, redis_url: str
 ) -> None:
     link = caller.create_link()
-    first, second = (within(make_app(), caller) for _ in range(2))
+    first, second = (within(make_app(REDIS_URL=redis_url), caller) for _ in range(2))
     path = paths(link)[0]
     visit(db, caller, link)
     assert clicks(first, path) == 1
@@ -139,6 +147,10 @@ def test_processes_share_what_they_keep_and_what_they_evict(
 
     assert cache_of(second.app).evict_workspace(caller.workspace_id)
     assert clicks(first, path) == 2
+    visit(db, caller, link)
+    assert clicks(second, path) == 2
+    assert cache_of(second.app).evict_all()
+    assert clicks(first, path) == 3
 
 
 def test_answers_are_of_one_link_and_one_workspace(
@@ -359,6 +371,9 @@ def test_without_redis_answers_are_kept_in_the_process(
         assert clicks(own, path) == 0
         assert not cache_of(own.app).evict_workspace(caller.workspace_id)
         assert clicks(own, path) == 1
+        visit(db, caller, link)
+        assert not cache_of(own.app).evict_all()
+        assert clicks(own, path) == 2
         for day in range(1, 20):
             clicks(own, path, to=f"2026-04-{day:02}")
     logged = [record for record in caplog.records if record.name == "api.core.cache"]
@@ -366,14 +381,15 @@ def test_without_redis_answers_are_kept_in_the_process(
     # Others cannot evict what is kept here, so it is not kept for an hour.
     visit(db, caller, link)
     deadline = time.monotonic() + 8
-    while clicks(own, path) != 2:
+    while clicks(own, path) != 3:
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
 def test_eviction_while_redis_is_away_is_made_up_for(redis_url: str, relay: Relay) -> None:
     group = new_group()
-    near = AnswerCache(Flask("near"), f"redis://127.0.0.1:{relay.port}/0", 0.5, local_entries=8)
+    url = f"redis://127.0.0.1:{relay.port}{urlsplit(redis_url).path}"
+    near = AnswerCache(Flask("near"), url, 0.5, local_entries=8)
     far = AnswerCache(Flask("far"), redis_url, 0.5, local_entries=8)
     assert near.answer(group, "question", 3600, lambda: b"[1]").body == b"[1]"
 
