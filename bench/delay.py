@@ -31,8 +31,9 @@ _WARM_SECONDS = 2.0
 _PATIENCE_SECONDS = 60.0
 _SETTINGS = {"track_commit_timestamp": "on"}
 _DELAYS = """
-    SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - clicked_at) * 1000 FROM clicks
-    WHERE clicked_at > (SELECT min(clicked_at) FROM clicks) + %s * interval '1 s'
+    SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - clicked_at) * 1000,
+        extract(epoch FROM clicked_at)
+    FROM clicks WHERE clicked_at > (SELECT min(clicked_at) FROM clicks) + %s * interval '1 s'
 """
 
 
@@ -86,12 +87,13 @@ def measure_delay(
             connection.autocommit = True
             answered = read_counts(counts)[ANSWERED]
             _wait_counted(system, connection, answered)
-            delays = _ask(connection, _DELAYS, [_WARM_SECONDS])
+            rows = _ask(connection, _DELAYS, [_WARM_SECONDS])
+        delays, moments = ([float(value) for value in column] for column in zip(*rows, strict=True))
         return DelayFigures(
             broker=broker,
-            clicks_per_second=answered / seconds,
-            clicks=len(delays),
-            delay=Milliseconds.of([float(row[0]) for row in delays]),
+            clicks_per_second=len(rows) / (max(moments) - min(moments)),
+            clicks=len(rows),
+            delay=Milliseconds.of(delays),
         )
     finally:
         system.stop()

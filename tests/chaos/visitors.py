@@ -28,6 +28,7 @@ CUT_OFF = "cut off"  # it was sent, and the connection ended before an answer
 REFUSED = "refused"  # no connection, or an answer that was no redirect
 _TIMEOUT_SECONDS = 10.0
 _PAUSE_SECONDS = 0.05
+_LATE_SECONDS = 0.5
 _REPORT_SECONDS = 0.5
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -112,8 +113,8 @@ class Visitors:
             outcome = connection.get(f"/{plan.slugs[link]}?utm_content={number}")
             self._note(Request(number, link, outcome))
             number += plan.visitors
-            # Who was held up does not hurry afterwards.
-            due = max(due + step, time.monotonic() - step)
+            # Who was held up for long does not hurry afterwards.
+            due = max(due + step, time.monotonic() - _LATE_SECONDS)
             if outcome != ANSWERED:
                 self._end.wait(_PAUSE_SECONDS)
         connection.close()
