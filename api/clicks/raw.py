@@ -9,7 +9,7 @@ from sqlalchemy import select, text
 
 from api.clicks.enriched import EnrichedClick
 from api.clicks.models import ClickHorizon
-from api.core.database.routing import ReadSession
+from api.core.database.routing import ReadSession, WriteSession
 
 _CLICKS_AT_ONCE = 50_000
 _COLUMNS = ", ".join(
@@ -35,6 +35,14 @@ def stream_clicks(
     )
     for rows in result.partitions():
         yield list(map(EnrichedClick._make, rows))
+
+
+def lock_clicks(session: WriteSession) -> None:
+    """Keep months of raw clicks from being dropped to the transaction's end.
+
+    Takes no snapshot, so what the transaction sees is as of its first query after this.
+    """
+    session.execute(text("LOCK TABLE clicks IN ACCESS SHARE MODE"))
 
 
 def find_horizons(session: ReadSession) -> dict[int, datetime]:

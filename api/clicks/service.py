@@ -10,7 +10,7 @@ from api.clicks.enriched import EnrichedClick
 from api.clicks.folder import SpoolFolder
 from api.clicks.models import Click
 from api.clicks.months import next_month
-from api.clicks.raw import find_horizons, find_months, stream_clicks
+from api.clicks.raw import find_horizons, find_months, lock_clicks, stream_clicks
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
@@ -26,6 +26,7 @@ __all__ = [
     "SpoolFolder",
     "find_horizons",
     "find_months",
+    "lock_clicks",
     "next_month",
     "stream_clicks",
 ]

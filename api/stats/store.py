@@ -232,6 +232,22 @@ def find_kept(session: ReadSession) -> dict[int, int]:
     return {workspace: int(until) for workspace, until in session.execute(query)}
 
 
+def has_replaced(session: ReadSession, start: datetime, end: datetime) -> bool:
+    """Whether there is anything that a rebuild would replace."""
+    query = text(f"SELECT EXISTS (SELECT FROM click_counts AS held WHERE {_REPLACED})")
+    return bool(session.scalar(query, {"start": start, "end": end}))
+
+
+def sum_rebuilt(session: ReadSession) -> tuple[int, int]:
+    """How many counts were made again, and the sum of their clicks."""
+    query = text(
+        f"SELECT count(*), coalesce(sum(clicks), 0)::bigint FROM"
+        f" (SELECT sum(clicks) AS clicks FROM {REBUILT} GROUP BY {KEY}) AS counts"
+    )
+    counts, clicks = session.execute(query).one()
+    return counts, clicks
+
+
 def stream_both(
     session: WriteSession, start: datetime, end: datetime
 ) -> Iterator[tuple[bool, CountPart]]:
