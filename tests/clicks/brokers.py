@@ -18,7 +18,7 @@ from api.clicks.queue.broker import Broker, close_quietly
 @contextmanager
 def new_broker(**changes: Any) -> Iterator[Broker]:
     """A broker whose queues nobody else uses; they are deleted afterwards."""
-    values = {"max_queue_bytes": 1 << 30, "timeout_seconds": 5.0} | changes
+    values = {"max_queue_bytes": 1 << 32, "timeout_seconds": 5.0} | changes
     broker = Broker(os.environ["TEST_AMQP_URL"], f"test.{uuid.uuid4().hex[:12]}", **values)
     close_quietly(broker.connect(60))  # declares them
     yield broker

@@ -51,7 +51,7 @@ class Place:
 
 @pytest.fixture
 def poison() -> list[RawSegment]:
-    return [a_segment([a_click(1)] * 2, tail=b"{}\n") for _ in range(3)]
+    return sorted(a_segment([a_click(1)] * 2, tail=b"{}\n") for _ in range(3))
 
 
 @pytest.fixture

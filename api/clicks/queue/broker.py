@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
-from pika.exceptions import AMQPError, ChannelClosedByBroker
+from pika.exceptions import AMQPError, AMQPHeartbeatTimeout, ChannelClosedByBroker
 
 from config.settings import Settings
 
@@ -32,6 +34,7 @@ _DELIVERY_LIMIT = 50
 # RabbitMQ 4 limits deliveries to 20 where nobody says otherwise; looking at a dead letter is one.
 _NEVER = 1_000_000
 _ACCESS_REFUSED, _PRECONDITION_FAILED = 403, 406
+_CLOSE_SECONDS = 2.0
 # A host that is gone says nothing: found so in half a minute, however long the heartbeat is.
 _KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
@@ -76,7 +79,8 @@ class Broker:
         parameters.tcp_options = _KEEPALIVE
         connection = BlockingConnection(parameters)
         try:
-            self._declare(connection)
+            with within(connection, self.timeout_seconds):
+                self._declare(connection)
         except FAILURES:
             close_quietly(connection)
             raise
@@ -151,13 +155,36 @@ class Broker:
         channel.close()
 
 
+@contextmanager
+def within(connection: BlockingConnection, seconds: float) -> Iterator[None]:
+    """End the connection when the broker has not answered after so long, which raises an AMQPError.
+
+    pika waits for an answer until heartbeats are missed, and a broker that is just starting may
+    take connections, send heartbeats, and answer nothing. This ends the stream as pika does when
+    heartbeats are missed; it offers no public way.
+    """
+    loop = connection._impl.ioloop
+
+    def give_up() -> None:
+        if connection.is_open:
+            error = AMQPHeartbeatTimeout(f"no answer within {seconds:g} seconds")
+            connection._impl._terminate_stream(error)
+
+    timer = loop.call_later(seconds, give_up)
+    try:
+        yield
+    finally:
+        loop.remove_timeout(timer)
+
+
 def close_quietly(connection: BlockingConnection | None) -> None:
     """Close a connection that may be gone already."""
     try:
         if connection is not None and connection.is_open:
-            connection.close()
-    except FAILURES:
-        pass
+            with within(connection, _CLOSE_SECONDS):
+                connection.close()
+    except FAILURES as error:
+        log.debug("a connection was not closed in order: %s", why(error))
 
 
 def why(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from pika.exceptions import NackError
 from api.clicks.folder import SpoolFolder
 from api.clicks.ingest import RawSegment
 from api.clicks.local_spool import LocalSpool
-from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why
+from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why, within
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 _FIRST_BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 5.0
+# Longer than any backoff; finds a broker that is gone while nothing is shipped.
+_HEARTBEAT_SECONDS = 15.0
 # Far below RabbitMQ's own limit, and far above any segment of ours.
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -118,10 +120,10 @@ class Shipper:
             self._connection.process_data_events(0)  # heartbeats
         if self._connection is None or self._channel is None or not self._channel.is_open:
             close_quietly(self._connection)
-            # A broker that hangs is found so by its silence; pika takes twice this and 10 s more.
-            self._connection = self._broker.connect(self._broker.timeout_seconds / 2)
-            self._channel = self._connection.channel()
-            self._channel.confirm_delivery()
+            self._connection = self._broker.connect(_HEARTBEAT_SECONDS)
+            with within(self._connection, self._broker.timeout_seconds):
+                self._channel = self._connection.channel()
+                self._channel.confirm_delivery()
         if not self.state.up:
             self._change(up=True)
 
@@ -136,10 +138,12 @@ class Shipper:
         return bool(segments)
 
     def _ship(self, segment: RawSegment) -> None:
-        assert self._channel is not None  # noqa: S101 - _connect() made it
+        assert self._connection is not None  # noqa: S101 - _connect() made both
+        assert self._channel is not None  # noqa: S101
         self.state.shipped += 1
         try:
-            self._broker.publish(self._channel, segment.name, segment.body)
+            with within(self._connection, self._broker.timeout_seconds):
+                self._broker.publish(self._channel, segment.name, segment.body)
         except NackError:
             self.state.refused += 1
             raise

@@ -11,7 +11,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.exceptions import NackError, UnroutableError
 
 from api.clicks.ingest import RawSegment
-from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why
+from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why, within
 from api.clicks.records import count_clicks
 from api.core.errors import Unavailable
 
@@ -92,12 +92,13 @@ class QueueSource:
         delivery = self._taken.pop(segment.name, None)
         if delivery is None:
             return
+        assert self._connection is not None  # noqa: S101 - it brought the delivery
         try:
-            if self._graves is None:
-                assert self._connection is not None  # noqa: S101 - it brought the delivery
-                self._graves = self._connection.channel()
-                self._graves.confirm_delivery()
-            self._broker.bury(self._graves, segment.name, segment.body, reason)
+            with within(self._connection, self._broker.timeout_seconds):
+                if self._graves is None:
+                    self._graves = self._connection.channel()
+                    self._graves.confirm_delivery()
+                self._broker.bury(self._graves, segment.name, segment.body, reason)
         except (NackError, UnroutableError):
             # It stays unsettled until the connection ends, and is delivered again: to lay it back
             # now would have us turn it over without a pause.
@@ -143,11 +144,12 @@ class QueueSource:
             return
         self._forget()
         self._connection = self._broker.connect(_HEARTBEAT_SECONDS)
-        self._channel = self._connection.channel()
-        # For each consumer: quorum queues know no other kind.
-        self._channel.basic_qos(prefetch_count=self._prefetch, global_qos=False)
-        self._channel.add_on_cancel_callback(self._on_cancel)
-        self._channel.basic_consume(self._broker.queue, self._on_message)
+        with within(self._connection, self._broker.timeout_seconds):
+            self._channel = self._connection.channel()
+            # For each consumer: quorum queues know no other kind.
+            self._channel.basic_qos(prefetch_count=self._prefetch, global_qos=False)
+            self._channel.add_on_cancel_callback(self._on_cancel)
+            self._channel.basic_consume(self._broker.queue, self._on_message)
         log.info("takes clicks from %s", self._broker.queue)
 
     def _receive(self, most_clicks: int) -> None:
@@ -191,19 +193,20 @@ class QueueSource:
 
     def _settle(self) -> None:
         """Acknowledge what is counted: all up to the first that is not in one frame."""
-        if not self._counted or self._channel is None:
+        if not self._counted or self._channel is None or self._connection is None:
             return
         through = 0
         for tag in self._unsettled:
             if tag not in self._counted:
                 break
             through = tag
-        if through:
-            self._channel.basic_ack(through, multiple=True)
-        for tag in sorted(self._counted):
-            if tag > through:
-                self._channel.basic_ack(tag)
-            del self._unsettled[tag]
+        with within(self._connection, self._broker.timeout_seconds):
+            if through:
+                self._channel.basic_ack(through, multiple=True)
+            for tag in sorted(self._counted):
+                if tag > through:
+                    self._channel.basic_ack(tag)
+                del self._unsettled[tag]
         self._counted.clear()
 
     def _forget(self) -> None:
