@@ -40,6 +40,8 @@ LINKS = 40
 VISITORS = 16
 _DRAIN_SECONDS = 120.0
 _SETTLED_SECONDS = 2.0
+# Longer than any part waits before it tries again: after so long nothing more will come.
+_SILENT_SECONDS = 30.0
 _REPORT_SECONDS = 5.0
 
 
@@ -153,7 +155,8 @@ class Run:
                 found = connection.execute(text("SELECT count(*) FROM clicks")).scalar_one()
             if found != rows or self._segments_left():
                 rows, changed = found, time.monotonic()
-            elif rows >= answered and time.monotonic() - changed > _SETTLED_SECONDS:
+            silent = time.monotonic() - changed
+            if silent > (_SETTLED_SECONDS if rows >= answered else _SILENT_SECONDS):
                 return
             self.system.wait(0.2)
         self.report(f"not everything was counted within {_DRAIN_SECONDS:.0f} s")
