@@ -77,7 +77,11 @@ class Broker:
         # A broker short of memory or disk stops reading; to wait for it is to be away from it.
         parameters.blocked_connection_timeout = self.timeout_seconds
         parameters.tcp_options = _KEEPALIVE
-        connection = BlockingConnection(parameters)
+        try:
+            connection = BlockingConnection(parameters)
+        except ValueError as error:
+            # pika's word for a peer that was gone again before it looked.
+            raise ConnectionError(why(error)) from error
         try:
             with within(connection, self.timeout_seconds):
                 self._declare(connection)

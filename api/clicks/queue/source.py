@@ -65,6 +65,9 @@ class QueueSource:
         except FAILURES as error:
             self._forget()
             raise Unavailable(f"AMQP_URL: {why(error)}") from error
+        except Exception:
+            self._forget()  # of a connection in an unknown state nothing good is to be expected
+            raise
         taken: list[RawSegment] = []
         clicks = 0
         while self._waiting and clicks < most_clicks:
@@ -187,7 +190,7 @@ class QueueSource:
     def _try_to_settle(self) -> None:
         try:
             self._settle()
-        except FAILURES as error:
+        except Exception as error:
             log.warning("counted segments will be delivered again: %s", why(error))
             self._forget()
 
