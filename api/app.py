@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -128,6 +129,8 @@ def _add_redirects(
     """The hot path: nothing of the management side is imported for it."""
     from api.redirects import routes  # noqa: PLC0415
     from api.redirects.cache import TargetCache  # noqa: PLC0415
+    from api.redirects.fast import FastPath  # noqa: PLC0415
+    from api.redirects.prepared import PreparedAnswers  # noqa: PLC0415
     from api.redirects.service import RedirectService  # noqa: PLC0415
 
     cache = TargetCache(
@@ -141,6 +144,15 @@ def _add_redirects(
     limiter = RateLimiter(settings.redis_url, settings.redis_timeout_seconds)
     register_service(app, RedirectService(db, cache, limiter, settings.password_tries_per_minute))
     register_service(app, ClickRecorder(spool))
+    prepared = PreparedAnswers(cache, settings.redirect_cache_entries, lambda _: None)
+    evictions.on_evict(prepared.evict)
+    evictions.on_sync(lambda _: prepared.clear())
+    register_service(app, prepared)
+    if settings.redirect_fast_path:
+        # Made in each worker: request ids of two must not be the same.
+        app.extensions["signpost.fast"] = partial(
+            FastPath, prepared, spool, settings.trusted_proxies
+        )
     app.register_blueprint(routes.blueprint)
 
 

@@ -47,7 +47,7 @@ bind = [
     else f"{_settings.host}:{_settings.port}"
 ]
 
-worker_class = "api.core.worker.Worker"
+worker_class = "api.redirects.worker.RedirectWorker"
 workers = _settings.web_concurrency
 worker_connections = _settings.gunicorn_worker_connections
 # The heartbeat file in memory: on a slow disk, writing it can block a worker.
@@ -87,6 +87,10 @@ def post_worker_init(worker: Any) -> None:
     runtime = worker.wsgi.extensions["signpost"]
     runtime.start_worker()
     worker.before_stop = runtime.end_answers
+    # What is answered before it is parsed is in no access log, and knows no PROXY protocol.
+    make_fast = worker.wsgi.extensions.get("signpost.fast")
+    if make_fast and not worker.cfg.accesslog and worker.cfg.proxy_protocol == "off":
+        worker.fast = make_fast()
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

@@ -248,6 +248,9 @@ class Settings:
     redirect_cache_unsynced_seconds: float = _seconds(
         1.0, "Life of a cached link while Redis is away."
     )
+    redirect_fast_path: bool = _flag(
+        True, "Answer known plain links before the request is parsed; off only to compare."
+    )
     redirect_stale_seconds: float = _seconds(
         86_400.0, "How long past its life a cached link still redirects while PostgreSQL is away."
     )

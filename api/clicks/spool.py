@@ -96,16 +96,22 @@ class Spool:
                 the bound allows. A click is counted as lost.
             RuntimeError: the spool was not started in this process.
         """
+        self._record(click.to_line(), is_click=type(click) is ClickRecord)
+
+    def record_line(self, line: bytes) -> None:
+        """Write one click that is a line already; see `record`."""
+        self._record(line, is_click=True)
+
+    def _record(self, line: bytes, *, is_click: bool) -> None:
         if self._pid != os.getpid():
             raise RuntimeError("this spool was not started in this process")
-        line = click.to_line()
         try:
             if self._bound.full:
                 raise SpoolFull(errno.EDQUOT, "the spool has reached SPOOL_MAX_BYTES")
             with self._lock:
                 self._write(line)
         except OSError as error:
-            if type(click) is ClickRecord:
+            if is_click:
                 self._lost.add(error.strerror or str(error))
             self._has_work.set()
             raise

@@ -14,7 +14,7 @@ log = structlog.stdlib.get_logger("signpost.request")
 # Asked for its level: structlog's own logger can tell it only where logging is configured.
 _levels = logging.getLogger("signpost.request")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 # W3C Trace Context, version 00.
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
@@ -27,7 +27,7 @@ def register_request_hooks(app: Flask) -> None:
 
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     g.started = time.perf_counter()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
@@ -11,24 +12,36 @@ from gunicorn.workers.ggevent import GeventWorker
 
 # An idle client may be sending its next request just now; after this, it is told to reconnect.
 _LAST_REQUEST_SECONDS = 0.5
+_REAP_SECONDS = 1.0
 
 
 class Worker(GeventWorker):  # type: ignore[misc]
-    """Ends the wait of kept connections when it stops, rather than wait for their clients."""
+    """Ends the wait of kept connections after the keep-alive time, and when it stops, rather than
+    wait for their clients."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.waiting: set[_Wait] = set()
+        self.waiting: dict[Any, Wait] = {}
         self.before_stop: Callable[[], None] = lambda: None
 
-    def timeout_ctx(self) -> _Wait:
+    def timeout_ctx(self) -> Wait:
         """Around the wait for a connection's next request."""
-        return _Wait(self)
+        return Wait(self)
 
     def run(self) -> None:
         """Serve until told to stop."""
         gevent.spawn(self._release_when_stopping)
+        gevent.spawn(self._reap)
         super().run()
+
+    def _reap(self) -> None:
+        # One look at all connections each second costs less than a timer for each request.
+        while True:
+            gevent.sleep(_REAP_SECONDS)
+            latest = time.monotonic() - self.cfg.keepalive
+            for wait in list(self.waiting.values()):
+                if wait.since < latest:
+                    wait.release()
 
     def _release_when_stopping(self) -> None:
         while self.alive:
@@ -37,15 +50,19 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.before_stop()
         gevent.sleep(_LAST_REQUEST_SECONDS)
         while True:
-            for wait in list(self.waiting):
+            for wait in list(self.waiting.values()):
                 wait.release()
             gevent.sleep(0.1)
 
 
-class _Wait:
-    """A wait for the next request, which ends with nothing after the keep-alive time."""
+class _Over(BaseException):
+    """Ends a wait."""
 
-    __slots__ = ("_greenlet", "_release", "_timeout", "_worker")
+
+class Wait:
+    """A wait for the next request, which ends with nothing when it is released."""
+
+    __slots__ = ("_greenlet", "_over", "_release", "_worker", "since")
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
@@ -56,8 +73,9 @@ class _Wait:
         # busy connection holds up all others (400 ms at 32 connections).
         gevent.sleep(0)
         self._greenlet = gevent.getcurrent()
-        self._timeout = gevent.Timeout.start_new(self._worker.cfg.keepalive)
-        self._worker.waiting.add(self)
+        self._over = _Over()
+        self.since = time.monotonic()
+        self._worker.waiting[self._greenlet] = self
         return self
 
     def __exit__(
@@ -66,13 +84,12 @@ class _Wait:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> bool:
-        self._worker.waiting.discard(self)
-        self._timeout.close()
+        self._worker.waiting.pop(self._greenlet, None)
         if self._release is not None:
             self._release.stop()  # a request came in the same moment: serve it
-        return error is self._timeout
+        return error is self._over
 
     def release(self) -> None:
         """End the wait now, as if its time were over."""
-        self._worker.waiting.discard(self)
-        self._release = gevent.get_hub().loop.run_callback(self._greenlet.throw, self._timeout)
+        self._worker.waiting.pop(self._greenlet, None)
+        self._release = gevent.get_hub().loop.run_callback(self._greenlet.throw, self._over)

@@ -13,11 +13,14 @@ from api.core.client import client_address
 from api.core.errors import DomainError
 from api.core.registry import service
 from api.core.slugs import normalise_slug
+from api.domains.hosts import normalise_host
 from api.domains.service import DomainService
 from api.redirects.cache import Target
 from api.redirects.orphans import OrphanVisits
 from api.redirects.pages import NO_STORE, error_answer, page, wants_html
+from api.redirects.prepared import PreparedAnswers
 from api.redirects.service import LinkGone, LinkUnknown, RedirectService
+from api.redirects.speculation import PURPOSES, is_speculative
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -30,9 +33,6 @@ _ICON = (
     '<path d="M12 2v20M5 4h11l3 3-3 3H5zM19 12H8l-3 2.5L8 17h11z"/></svg>'
 )
 _ROBOTS = "User-agent: *\nDisallow: /api/\n"
-# What browsers and crawlers send when nobody is looking yet.
-_PURPOSES = ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz")
-_SPECULATIVE = ("prefetch", "preview", "prerender")
 
 
 @blueprint.get("/<slug:slug>")
@@ -90,7 +90,8 @@ def _redirect(slug: str, password: str | None) -> Response:
     if domain is None:
         raise LinkUnknown
     owner = None if domain == domains.default_domain else domains.owner_of(domain)
-    target = redirects.open(domain, normalise_slug(slug), owner)
+    slug = normalise_slug(slug)
+    target = redirects.open(domain, slug, owner)
     address = client_address(
         request.remote_addr or "",
         request.headers.get("X-Forwarded-For", ""),
@@ -108,12 +109,15 @@ def _redirect(slug: str, password: str | None) -> Response:
     # Also for 301 and 308: a redirect that a browser keeps would be followed without a click.
     response.headers["Cache-Control"] = NO_STORE
     response.autocorrect_location_header = False
+    if normalise_host(request.host) == domain:
+        spelling = f"{request.host}/{slug}".encode()
+        service(PreparedAnswers).put(spelling, f"{domain}/{slug}")
     return response
 
 
 def _record(target: Target, address: str, query: str) -> None:
     headers = request.headers
-    purpose = " ".join(headers.get(name, "") for name in _PURPOSES)
+    purposes = " ".join(headers.get(name, "") for name in PURPOSES)
     try:
         service(ClickRecorder).record(
             target.id,
@@ -124,7 +128,7 @@ def _record(target: Target, address: str, query: str) -> None:
             language=headers.get("Accept-Language", ""),
             query=query,
             head=request.method == "HEAD",
-            prefetch=any(word in purpose.lower() for word in _SPECULATIVE),
+            prefetch=is_speculative(purposes),
         )
     except OSError as error:
         # The visitor goes on: the spool has counted the loss, fails readiness and tells of it.

@@ -41,8 +41,10 @@ def _eventually(holds: Callable[[], object], seconds: float = 5.0) -> None:
 def make_spool(tmp_path: Path) -> Iterator[Callable[..., Spool]]:
     made: list[Spool] = []
 
-    def make(segment_bytes: int = 1_000_000, segment_seconds: float = 60.0) -> Spool:
-        spool = Spool(tmp_path / "spool", segment_bytes, segment_seconds, max_bytes=10_000)
+    def make(
+        segment_bytes: int = 1_000_000, segment_seconds: float = 60.0, max_bytes: int = 10_000
+    ) -> Spool:
+        spool = Spool(tmp_path / "spool", segment_bytes, segment_seconds, max_bytes)
         spool.start()
         made.append(spool)
         return spool
@@ -110,7 +112,7 @@ def test_segments_grow_while_nobody_takes_them(make_spool: Callable[..., Spool])
 
 
 def test_threads_share_a_spool(make_spool: Callable[..., Spool]) -> None:
-    spool = make_spool(segment_bytes=20_000, segment_seconds=0.01)
+    spool = make_spool(segment_bytes=20_000, segment_seconds=0.01, max_bytes=10_000_000)
 
     def write(start: int) -> None:
         for number in range(start, start + 500):

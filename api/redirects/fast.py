@@ -1,0 +1,146 @@
+"""From the bytes of a request to the bytes of its answer, for links whose answer is prepared.
+
+Only requests of a small and strict grammar are answered here: one whole request and nothing
+behind it, GET or HEAD, HTTP/1.1, plain characters, no body, nothing that asks for anything else
+than the link. All other bytes are given back as they came, for the server's parser.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
+from typing import NamedTuple
+from wsgiref.handlers import format_date_time
+
+import orjson
+
+from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, MAX_QUERY, MAX_TEXT
+from api.clicks.spool import Spool
+from api.core.client import client_address
+from api.core.requests import REQUEST_ID
+from api.redirects.prepared import PreparedAnswers
+from api.redirects.speculation import PURPOSES, is_speculative
+
+log = logging.getLogger(__name__)
+
+MAX_REQUEST_BYTES = 8_000  # within what the server's parser allows
+_MAX_FIELDS = 64
+_LINE = re.compile(rb'(GET|HEAD) /([A-Za-z0-9_.-]{1,128})(?:\?([!-"$-~]*))? HTTP/1\.1')
+_FIELDS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
+_FIELD = re.compile(rb"([A-Za-z0-9-]+):([ -~]*)\r\n")
+_HOST = re.compile(rb"[a-z0-9.-]{1,253}(?::[0-9]{1,5})?")
+# What says that there is a body, or a wish that a redirect does not answer, or who else speaks.
+_REFUSED = frozenset(
+    (
+        b"content-length transfer-encoding trailer te expect upgrade http2-settings keep-alive "
+        b"proxy-connection x-forwarded-protocol x-forwarded-ssl"
+    ).split()
+)
+_REMEMBERED = 4_096
+
+
+class _Visitor(NamedTuple):
+    """What the fields of a request tell."""
+
+    host: bytes
+    record: bytes  # address, user agent, referrer and language, as a click is written
+    flags: int
+    request_id: bytes | None
+
+
+class FastPath:
+    """Answers requests of one worker process."""
+
+    def __init__(
+        self,
+        answers: PreparedAnswers,
+        spool: Spool,
+        trusted: Sequence[IPv4Network | IPv6Network],
+    ) -> None:
+        self._answers = answers
+        self._known = answers.known
+        self._write = spool.record_line
+        self._trusted = trusted
+        self._visitor = lru_cache(_REMEMBERED)(self._read_fields)
+        self._numbers = itertools.count(secrets.randbits(40))
+        self._process = secrets.token_hex(8).encode()
+        self._second = 0
+        self._date = b""
+
+    def answer(self, data: bytes, peer: str) -> bytes | None:
+        """The answer to `data`, whose click is recorded; None if they are not answered here.
+
+        `peer` is the address of the other end of the connection.
+        """
+        line, _, fields = data.partition(b"\r\n")
+        asked = _LINE.fullmatch(line)
+        if asked is None or len(data) > MAX_REQUEST_BYTES:
+            return None
+        visitor = self._visitor(fields, peer)
+        if visitor is None:
+            return None
+        method, slug, query = asked.groups()
+        prepared = self._known.get(visitor.host + b"/" + slug)
+        if prepared is None:
+            return None
+        now = time.monotonic()
+        if now >= prepared.renew_at:
+            if now >= prepared.fresh_until:
+                return None
+            self._answers.renew(prepared.key)
+        text = b'""'
+        if query:
+            if prepared.forwards_query:
+                return None
+            text = orjson.dumps(query[:MAX_QUERY].decode("ascii"))
+        now_ms = time.time_ns() // 1_000_000
+        flags = visitor.flags if method == b"GET" else visitor.flags | FLAG_HEAD
+        self._record(b"[%d,%b,%b,%b,%d]\n" % (now_ms, prepared.ids, visitor.record, text, flags))
+        if now_ms // 1000 != self._second:
+            self._second = now_ms // 1000
+            self._date = f"\r\nDate: {format_date_time(self._second)}\r\n\r\n".encode()
+        request_id = visitor.request_id or b"%b%016x" % (self._process, next(self._numbers))
+        return b"%b%b%b" % (prepared.head, request_id, self._date)
+
+    def _record(self, line: bytes) -> None:
+        try:
+            self._write(line)
+        except OSError as error:
+            # The visitor goes on: the spool has counted the loss, fails readiness and tells of it.
+            log.debug("a click could not be recorded: %s", error)
+
+    def _read_fields(self, block: bytes, peer: str) -> _Visitor | None:
+        if not _FIELDS.fullmatch(block):
+            return None
+        found = _FIELD.findall(block)
+        fields: dict[bytes, bytes] = {name.lower(): value.strip(b" ") for name, value in found}
+        # Of a field that comes twice it is for the parser to say what is meant.
+        if len(fields) != len(found) or len(found) > _MAX_FIELDS:
+            return None
+        if not _REFUSED.isdisjoint(fields):
+            return None
+        if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
+            return None
+        host = fields.get(b"host", b"")
+        if not _HOST.fullmatch(host):
+            return None
+
+        def text(name: str) -> str:
+            return fields.get(name.lower().encode(), b"").decode("ascii")
+
+        address = client_address(peer, text("X-Forwarded-For"), self._trusted)
+        texts = (address, text("User-Agent"), text("Referer"), text("Accept-Language"))
+        purposes = " ".join(map(text, PURPOSES))
+        given = text("X-Request-ID")
+        return _Visitor(
+            host,
+            orjson.dumps([value[:MAX_TEXT] for value in texts])[1:-1],
+            FLAG_PREFETCH if is_speculative(purposes) else 0,
+            given.encode() if REQUEST_ID.fullmatch(given) else None,
+        )

@@ -1,0 +1,86 @@
+"""The gunicorn worker of the redirect path: it answers what is prepared before anything is parsed.
+
+Where gunicorn begins to read a request of a connection, and holds no byte of it yet, the bytes are
+read here first. Those that `FastPath` answers are answered; the first others are given to
+gunicorn's parser as they came, and so is everything that belongs to them.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from typing import Any
+
+import gevent
+import gunicorn.http
+from gunicorn.http.message import Request
+from gunicorn.http.parser import RequestParser
+
+from api.core.worker import Wait, Worker
+from api.redirects.fast import MAX_REQUEST_BYTES, FastPath
+
+# Requests of one connection that are answered before others have their turn.
+_TURN = 4
+_READ_BYTES = MAX_REQUEST_BYTES + 192
+
+
+class RedirectWorker(Worker):
+    """Serves connections with the fast path, where the application has one."""
+
+    fast: FastPath | None = None
+
+    def init_process(self) -> None:
+        """Begin in the process that serves."""
+        # The one place where gunicorn chooses a parser; only in this process.
+        self._get_parser = gunicorn.http.get_parser
+        gunicorn.http.get_parser = self._parser
+        super().init_process()
+
+    def _parser(self, cfg: Any, source: Any, source_addr: Any, *rest: Any, **more: Any) -> Any:
+        plain = type(source_addr) is tuple and not isinstance(source, ssl.SSLSocket)
+        if self.fast is None or not plain or rest or more:
+            return self._get_parser(cfg, source, source_addr, *rest, **more)
+        return _Parser(cfg, source, source_addr, self)
+
+    def serve_fast(self, client: Any, peer: str) -> bytes:
+        """Answer requests of a connection as long as that is possible; the bytes of the first
+        that is not answered, or nothing at the connection's end."""
+        wait: Wait = self.waiting[gevent.getcurrent()]
+        fast = self.fast
+        assert fast is not None  # noqa: S101 - _parser looked
+        served = 0
+        while True:
+            data: bytes = client.recv(_READ_BYTES)
+            if not data or not self.alive or self.nr + 1 >= self.max_requests:
+                return data
+            answer = fast.answer(data, peer)
+            if answer is None:
+                return data
+            sent = client.send(answer)
+            if sent < len(answer):
+                client.sendall(answer[sent:])
+            self.nr += 1
+            wait.since = time.monotonic()
+            served += 1
+            if served % _TURN == 0:
+                gevent.sleep(0)
+
+
+class _Parser(RequestParser):  # type: ignore[misc]
+    """gunicorn's parser, behind the fast path."""
+
+    def __init__(self, cfg: Any, source: Any, source_addr: Any, worker: RedirectWorker) -> None:
+        super().__init__(cfg, source, source_addr)
+        self._client = source
+        self._worker = worker
+
+    def mesg_class(
+        self, cfg: Any, unreader: Any, source_addr: tuple[Any, ...], req_count: int
+    ) -> Request:
+        """The next request. Any body before it has been read to its end."""
+        # Bytes that are here already came with the request before: they are the parser's.
+        if unreader.buf.tell() == 0 and not unreader.buf.getvalue():
+            data = self._worker.serve_fast(self._client, str(source_addr[0]))
+            if data:
+                unreader.unread(data)
+        return Request(cfg, unreader, source_addr, req_count)
