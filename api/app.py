@@ -135,6 +135,7 @@ def _add_redirects(
 
     cache = TargetCache(
         entries=settings.redirect_cache_entries,
+        size_bytes=settings.redirect_cache_bytes,
         synced_seconds=settings.redirect_cache_seconds,
         unsynced_seconds=settings.redirect_cache_unsynced_seconds,
         stale_seconds=settings.redirect_stale_seconds,

@@ -242,6 +242,9 @@ class Settings:
     )
     redis_timeout_seconds: float = _seconds(0.5, "Longest wait for one Redis command.")
     redirect_cache_entries: int = _integer(100_000, "Links kept in each process.", 1)
+    redirect_cache_bytes: int = _integer(
+        1 << 27, "About how much memory these may take in each process.", 1_000_000
+    )
     redirect_cache_seconds: float = _seconds(
         60.0, "Life of a cached link while invalidations arrive through Redis."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -16,6 +16,10 @@ _STRIPES = 1024
 _MISS_SECONDS = 5.0
 _UNSYNCED_MISS_SECONDS = 1.0
 _MISSES = 10_000
+# What CPython takes for an entry beside its texts; bench/cache_memory measures it.
+_ENTRY_BYTES = 700
+# An entry that is asked for in the last part of its life is to be read again.
+_LAST_PART = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,37 +41,84 @@ class Target:
 
 
 class Entry(NamedTuple):
-    """A target and the moments (monotonic seconds) until which it is fresh and usable."""
+    """A target, and moments (monotonic seconds): until when it is fresh and usable, and from when
+    a visit should let it be read again."""
 
     target: Target
     fresh_until: float
     usable_until: float
+    renew_from: float
+
+
+PutListener = Callable[[str, Entry], None]
+
+
+class Generations(NamedTuple):
+    """What counted as read before what, for all keys at one moment."""
+
+    epoch: int
+    stripes: Sequence[int]
+
+    def of(self, key: str) -> int:
+        """The generation of one key at that moment."""
+        return self.epoch + self.stripes[hash(key) % _STRIPES]
 
 
 class TargetCache:
-    """Targets by domain and slug, and slugs of which there is none; the least recently used goes
-    first.
+    """Targets by domain and slug, and slugs of which there is none; bounded by number and bytes,
+    the least recently used goes first.
 
     While evictions arrive from other processes an entry lives long, otherwise a second or so.
     """
 
     def __init__(
-        self, *, entries: int, synced_seconds: float, unsynced_seconds: float, stale_seconds: float
+        self,
+        *,
+        entries: int,
+        synced_seconds: float,
+        unsynced_seconds: float,
+        stale_seconds: float,
+        size_bytes: int = 1 << 27,
     ) -> None:
         self._max_entries = entries
+        self._max_bytes = size_bytes
         self._synced_seconds = synced_seconds
         self._unsynced_seconds = unsynced_seconds
         self._stale_seconds = stale_seconds
         self._entries: OrderedDict[str, Entry] = OrderedDict()
+        self._size_bytes = 0
         self._miss_seconds = min(synced_seconds, _MISS_SECONDS)
         self._unsynced_miss_seconds = min(unsynced_seconds, _UNSYNCED_MISS_SECONDS)
         self._misses: OrderedDict[str, float] = OrderedDict()
+        self._on_put: list[PutListener] = []
         self._lock = threading.Lock()
         self._synced = False
         # Count what may have made a load, begun before it, out of date: for all keys, and for
         # those of a stripe, so that a busy writer does not keep other links from being cached.
         self._epoch = 0
         self._evicted = [0] * _STRIPES
+
+    @property
+    def synced(self) -> bool:
+        """Whether evictions of other processes arrive."""
+        return self._synced
+
+    @property
+    def size_bytes(self) -> int:
+        """About how much memory the entries take."""
+        return self._size_bytes
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def on_put(self, listener: PutListener) -> None:
+        """Call `listener` with each key and entry that is fresh, when it is kept or its life is
+        longer than before.
+
+        It is called while the cache is locked, so that no eviction comes between the two; it must
+        not call the cache. Who also listens to evictions has to be called after the cache.
+        """
+        self._on_put.append(listener)
 
     def get(self, key: str) -> Entry | None:
         """The entry of `domain/slug`, fresh or not."""
@@ -81,18 +132,34 @@ class TargetCache:
         """A number that grows when what was read before may be out of date."""
         return self._epoch + self._evicted[hash(key) % _STRIPES]
 
-    def put(self, key: str, target: Target, generation: int) -> None:
-        """Keep a target that was read from the database since `generation`."""
-        now = time.monotonic()
+    def generations(self) -> Generations:
+        """The generations of all keys, for who reads many at once."""
+        with self._lock:
+            return Generations(self._epoch, tuple(self._evicted))
+
+    def put(
+        self, key: str, target: Target, generation: int, *, seconds: float | None = None
+    ) -> None:
+        """Keep a target that was read since `generation`, as fresh for `seconds`, at most for the
+        usual life."""
         with self._lock:
             if generation != self.generation(key):
                 return  # it may have been evicted meanwhile; the next visit reads again
-            life = self._synced_seconds if self._synced else self._unsynced_seconds
-            self._entries[key] = Entry(target, now + life, now + life + self._stale_seconds)
+            life = self._life(seconds)
+            now = time.monotonic()
+            usable_until = now + life + self._stale_seconds
+            entry = Entry(target, now + life, usable_until, now + life * (1 - _LAST_PART))
             self._misses.pop(key, None)
-            self._entries.move_to_end(key)
-            if len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
+            self._keep(key, entry)
+
+    def put_absent(
+        self, key: str, target: Target, generation: int, *, seconds: float | None = None
+    ) -> None:
+        """Like `put`, where nothing is kept under `key` yet and there is room without dropping."""
+        size = entry_bytes(key, target)
+        room = len(self._entries) < self._max_entries and self._size_bytes + size < self._max_bytes
+        if room and key not in self._entries:
+            self.put(key, target, generation, seconds=seconds)
 
     def is_missing(self, key: str) -> bool:
         """Whether a moment ago there was no link at `domain/slug`."""
@@ -111,7 +178,7 @@ class TargetCache:
         with self._lock:
             if generation != self.generation(key):
                 return  # a link may have been made meanwhile
-            self._entries.pop(key, None)
+            self._drop(key)
             life = self._miss_seconds if self._synced else self._unsynced_miss_seconds
             self._misses[key] = time.monotonic() + life
             self._misses.move_to_end(key)
@@ -119,11 +186,14 @@ class TargetCache:
                 self._misses.popitem(last=False)
 
     def retain(self, key: str, entry: Entry, seconds: float) -> None:
-        """Let a stale entry count as fresh for a moment: nobody can tell better at present."""
-        fresh_until = min(time.monotonic() + seconds, entry.usable_until)
+        """Let an entry count as fresh for a moment at least, and not be read again before its end:
+        nobody can tell better at present."""
+        now = time.monotonic()
+        fresh_until = max(entry.fresh_until, min(now + seconds, entry.usable_until))
         with self._lock:
             if self._entries.get(key) is entry:
-                self._entries[key] = entry._replace(fresh_until=fresh_until)
+                retained = entry._replace(fresh_until=fresh_until, renew_from=now + seconds)
+                self._keep(key, retained)
 
     def evict(self, keys: Sequence[str]) -> None:
         """Make entries stale, and forget misses: their links were changed or made."""
@@ -150,3 +220,28 @@ class TargetCache:
             for key, entry in self._entries.items():
                 fresh = 0.0 if synced else min(entry.fresh_until, limit)
                 self._entries[key] = entry._replace(fresh_until=fresh)
+
+    def _life(self, seconds: float | None) -> float:
+        life = self._synced_seconds if self._synced else self._unsynced_seconds
+        return life if seconds is None else min(seconds, life)
+
+    def _keep(self, key: str, entry: Entry) -> None:
+        self._drop(key)
+        self._entries[key] = entry
+        self._size_bytes += entry_bytes(key, entry.target)
+        while len(self._entries) > self._max_entries or self._size_bytes > self._max_bytes:
+            self._drop(next(iter(self._entries)))
+        for listener in self._on_put:
+            listener(key, entry)
+
+    def _drop(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._size_bytes -= entry_bytes(key, entry.target)
+
+
+def entry_bytes(key: str, target: Target) -> int:
+    """About how much memory an entry takes; a function of nothing that changes."""
+    texts = (key, target.url, target.password_hash or "")
+    # CPython keeps a text in the width of its widest character: one byte, two or four.
+    return _ENTRY_BYTES + sum(len(it) if it.isascii() else 4 * len(it) for it in texts)

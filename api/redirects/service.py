@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -12,19 +11,16 @@ from limits import RateLimitItemPerMinute
 from api.clicks.records import ORPHAN_GONE, ORPHAN_INACTIVE, ORPHAN_UNKNOWN
 from api.core.client import address_block
 from api.core.database.routing import Database
-from api.core.errors import DomainError, NotFound, TooManyRequests, Unavailable
-from api.core.ids import slot_of
+from api.core.errors import DomainError, NotFound, TooManyRequests
 from api.core.limits import RateLimiter
 from api.core.passwords import password_matches
 from api.core.safe_url import with_query
 from api.core.slugs import may_be_slug
 from api.redirects import store
 from api.redirects.cache import Target, TargetCache
+from api.redirects.levels import TargetLevels
 
 log = logging.getLogger(__name__)
-
-# How soon a database that did not answer is asked again for the same link.
-_RETRY_SECONDS = 1.0
 
 
 class LinkUnknown(NotFound):
@@ -82,6 +78,7 @@ class RedirectService:
     ) -> None:
         self._db = db
         self._cache = cache
+        self._levels = TargetLevels(db, cache)
         self._limiter = limiter
         self._tries = RateLimitItemPerMinute(tries_per_minute)
 
@@ -95,7 +92,7 @@ class RedirectService:
             LinkUnknown, LinkInactive, LinkGone: it cannot be followed.
             Unavailable: nothing that knows the link answers.
         """
-        target = self._find(domain, slug) if may_be_slug(slug) else None
+        target = self._levels.find(f"{domain}/{slug}") if may_be_slug(slug) else None
         if target is None or (owner is not None and target.workspace_id != owner):
             raise LinkUnknown
         now = datetime.now(UTC)
@@ -106,6 +103,13 @@ class RedirectService:
         if target.expires_at is not None and target.expires_at <= now:
             raise LinkGone(target.workspace_id)
         return target
+
+    def refresh_soon(self, key: str) -> None:
+        """Have `domain/slug`, whose cached entry is about to end, read again in the background.
+
+        Returns at once; does nothing while it is being read.
+        """
+        self._levels.refresh_soon(key)
 
     def check_password(self, target: Target, password: str | None, address: str) -> None:
         """Let pass who knows the password of a protected link.
@@ -140,27 +144,3 @@ class RedirectService:
             if not granted:
                 raise LinkGone(target.workspace_id)
         return with_query(target.url, query) if target.forward_query else target.url
-
-    def _find(self, domain: str, slug: str) -> Target | None:
-        key = f"{domain}/{slug}"
-        entry = self._cache.get(key)
-        if entry is not None and time.monotonic() < entry.fresh_until:
-            return entry.target
-        if entry is None and self._cache.is_missing(key):
-            return None
-        generation = self._cache.generation(key)
-        slot = slot_of(domain, slug)
-        try:
-            with self._db.read(slot) as session:
-                target = store.get_target(session, slot, domain, slug)
-        except Unavailable:
-            if entry is None or time.monotonic() >= entry.usable_until:
-                raise
-            # Not every visitor should wait for a database that hangs.
-            self._cache.retain(key, entry, _RETRY_SECONDS)
-            return entry.target
-        if target is None:
-            self._cache.put_missing(key, generation)
-        else:
-            self._cache.put(key, target, generation)
-        return target

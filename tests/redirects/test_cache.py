@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -79,6 +80,56 @@ def test_least_recently_used_entry_goes_first(cache: TargetCache) -> None:
 
     assert cache.get("d/1") is not None
     assert cache.get("d/2") is None
+
+
+def test_cache_takes_no_more_bytes_than_its_bound() -> None:
+    bound = 100_000
+    cache = TargetCache(
+        entries=10_000, size_bytes=bound, synced_seconds=60, unsynced_seconds=60, stale_seconds=60
+    )
+    long = replace(a_target(), url="https://example.com/" + "x" * 8_000)
+
+    for number in range(100):
+        put(cache, f"d/{number}", long)
+    assert 10 <= len(cache) <= 12
+    assert bound * 0.8 < cache.size_bytes <= bound
+    for number in range(100):
+        put(cache, f"d/{number}")
+
+    assert len(cache) == 100
+    assert cache.size_bytes < bound
+    for number in range(100):
+        cache.put_missing(f"d/{number}", cache.generation(f"d/{number}"))
+    assert (len(cache), cache.size_bytes) == (0, 0)
+
+
+def test_entry_that_is_put_again_is_counted_once(cache: TargetCache) -> None:
+    put(cache, "d/1")
+    size = cache.size_bytes
+
+    put(cache, "d/1")
+    put(cache, "d/1", replace(a_target(), url="https://example.com/more"))
+
+    assert cache.size_bytes == size + len("more") - 1
+
+
+def test_absent_is_put_only_where_there_is_nothing_and_room(cache: TargetCache) -> None:
+    generations = cache.generations()
+    for number in range(5):
+        cache.put_absent(f"d/{number}", a_target(number), generations.of(f"d/{number}"))
+    cache.put_absent("d/0", a_target(9), generations.of("d/0"))
+
+    kept = [cache.get(f"d/{number}") for number in range(5)]
+    assert [entry and entry.target.id for entry in kept] == [0, 1, 2, None, None]
+
+
+def test_absent_that_was_read_before_an_eviction_is_not_kept(cache: TargetCache) -> None:
+    generations = cache.generations()
+    cache.evict([f"{EVICTION_PREFIX}d/1"])
+
+    cache.put_absent("d/1", a_target(), generations.of("d/1"))
+
+    assert cache.get("d/1") is None
 
 
 def test_entry_lives_shortly_until_evictions_arrive(cache: TargetCache) -> None:
