@@ -90,7 +90,7 @@ def post_worker_init(worker: Any) -> None:
     # What is answered before it is parsed is in no access log, and knows no PROXY protocol.
     make_fast = worker.wsgi.extensions.get("signpost.fast")
     if make_fast and not worker.cfg.accesslog and worker.cfg.proxy_protocol == "off":
-        worker.fast = make_fast()
+        worker.use(make_fast())
 
 
 def worker_exit(_server: Any, worker: Any) -> None:

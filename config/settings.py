@@ -310,7 +310,9 @@ class Settings:
         100, "How long an idle client connection is kept; above the idle limit of routers.", 0, 3600
     )
     gunicorn_max_requests: int = _integer(
-        500_000, "Requests after which a worker is replaced (0: never); a jitter of 10 % is added."
+        500_000,
+        "Requests after which a worker is replaced (0: never); a jitter of 10 % is added. "
+        "Redirects that are answered before they are parsed do not count.",
     )
     gunicorn_worker_connections: int = _integer(1_000, "Simultaneous clients per worker.", 1)
     gunicorn_access_log: bool = _flag(

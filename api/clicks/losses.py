@@ -45,14 +45,14 @@ class LostClicks:
         """Whether `write` has something to do, now or soon."""
         return bool(self._unwritten) or self._told
 
-    def add(self, reason: str) -> None:
-        """Count one click that is lost."""
+    def add(self, reason: str, clicks: int = 1) -> None:
+        """Count clicks that are lost."""
         with self._lock:
             self._last = time.time()
             if not self._unwritten:
                 self._first = self._last
-            self._unwritten += 1
-            self._untold += 1
+            self._unwritten += clicks
+            self._untold += clicks
             self._reason = reason
 
     def write(self, *, at_once: bool = False) -> None:

@@ -46,6 +46,20 @@ class SpoolState:
     full: bool
 
 
+class _Process:
+    """The id of this process, for less than a system call."""
+
+    def __init__(self) -> None:
+        self.look()
+        os.register_at_fork(after_in_child=self.look)
+
+    def look(self) -> None:
+        self.pid = os.getpid()
+
+
+_process = _Process()
+
+
 class Spool:
     """Writes clicks to one segment at a time. Safe for threads and greenlets of one process.
 
@@ -77,7 +91,7 @@ class Spool:
             # Inherited over a fork: held open here, it would keep the parent's lock alive.
             os.close(self._descriptor)
         self.folder.make()
-        self._pid = os.getpid()
+        self._pid = _process.pid
         self._descriptor = -1
         self._opened_at = 0.0
         self._path = self._sealed = self.folder.path / "none"
@@ -96,41 +110,41 @@ class Spool:
                 the bound allows. A click is counted as lost.
             RuntimeError: the spool was not started in this process.
         """
-        self._record(click.to_line(), is_click=type(click) is ClickRecord)
+        self._record(click.to_line(), 1 if type(click) is ClickRecord else 0)
 
-    def record_line(self, line: bytes) -> None:
-        """Write one click that is a line already; see `record`."""
-        self._record(line, is_click=True)
+    def record_lines(self, lines: bytes, clicks: int) -> None:
+        """Write some clicks that are lines already; see `record`. Those that do not fit any more
+        are lost."""
+        self._record(lines, clicks)
 
-    def _record(self, line: bytes, *, is_click: bool) -> None:
-        if self._pid != os.getpid():
+    def _record(self, lines: bytes, clicks: int) -> None:
+        if self._pid != _process.pid:
             raise RuntimeError("this spool was not started in this process")
+        written = 0
         try:
             if self._bound.full:
                 raise SpoolFull(errno.EDQUOT, "the spool has reached SPOOL_MAX_BYTES")
             with self._lock:
-                self._write(line)
+                if self._descriptor < 0:
+                    self._open()
+                written = os.write(self._descriptor, lines)
+                self._written += written
+                if written < len(lines):
+                    # Half a line, which only the end of a segment may be.
+                    self._seal()
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                if self._written >= self._segment_bytes:
+                    self._seal_or_log()
         except OSError as error:
-            if is_click:
-                self._lost.add(error.strerror or str(error))
+            lost = clicks - lines.count(b"\n", 0, written)
+            if clicks and lost > 0:
+                self._lost.add(error.strerror or str(error), lost)
             self._has_work.set()
             raise
 
-    def _write(self, line: bytes) -> None:
-        if self._descriptor < 0:
-            self._open()
-        written = os.write(self._descriptor, line)
-        self._written += written
-        if written < len(line):
-            # Half a line, which only the end of a segment may be.
-            self._seal()
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        if self._written >= self._segment_bytes:
-            self._seal_or_log()
-
     def close(self) -> None:
         """Seal what is open and stop; a closed spool can be started again."""
-        if self._pid != os.getpid():
+        if self._pid != _process.pid:
             return
         self._stopping.set()
         self._has_work.set()

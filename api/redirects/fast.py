@@ -8,7 +8,6 @@ than the link. All other bytes are given back as they came, for the server's par
 from __future__ import annotations
 
 import itertools
-import logging
 import re
 import secrets
 import time
@@ -27,8 +26,6 @@ from api.core.requests import REQUEST_ID
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.speculation import PURPOSES, is_speculative
 
-log = logging.getLogger(__name__)
-
 MAX_REQUEST_BYTES = 8_000  # within what the server's parser allows
 _MAX_FIELDS = 64
 _LINE = re.compile(rb'(GET|HEAD) /([A-Za-z0-9_.-]{1,128})(?:\?([!-"$-~]*))? HTTP/1\.1')
@@ -42,6 +39,7 @@ _REFUSED = frozenset(
         b"proxy-connection x-forwarded-protocol x-forwarded-ssl"
     ).split()
 )
+_PURPOSES = frozenset(name.lower().encode() for name in PURPOSES)
 _REMEMBERED = 4_096
 
 
@@ -65,7 +63,7 @@ class FastPath:
     ) -> None:
         self._answers = answers
         self._known = answers.known
-        self._write = spool.record_line
+        self.spool = spool
         self._trusted = trusted
         self._visitor = lru_cache(_REMEMBERED)(self._read_fields)
         self._numbers = itertools.count(secrets.randbits(40))
@@ -73,8 +71,9 @@ class FastPath:
         self._second = 0
         self._date = b""
 
-    def answer(self, data: bytes, peer: str) -> bytes | None:
-        """The answer to `data`, whose click is recorded; None if they are not answered here.
+    def answer(self, data: bytes, peer: str) -> tuple[bytes, bytes] | None:
+        """The line of the click, to be written first, and the answer to `data`; None if it is not
+        answered here.
 
         `peer` is the address of the other end of the connection.
         """
@@ -101,19 +100,12 @@ class FastPath:
             text = orjson.dumps(query[:MAX_QUERY].decode("ascii"))
         now_ms = time.time_ns() // 1_000_000
         flags = visitor.flags if method == b"GET" else visitor.flags | FLAG_HEAD
-        self._record(b"[%d,%b,%b,%b,%d]\n" % (now_ms, prepared.ids, visitor.record, text, flags))
+        click = b"[%d,%b,%b,%b,%d]\n" % (now_ms, prepared.ids, visitor.record, text, flags)
         if now_ms // 1000 != self._second:
             self._second = now_ms // 1000
             self._date = f"\r\nDate: {format_date_time(self._second)}\r\n\r\n".encode()
         request_id = visitor.request_id or b"%b%016x" % (self._process, next(self._numbers))
-        return b"%b%b%b" % (prepared.head, request_id, self._date)
-
-    def _record(self, line: bytes) -> None:
-        try:
-            self._write(line)
-        except OSError as error:
-            # The visitor goes on: the spool has counted the loss, fails readiness and tells of it.
-            log.debug("a click could not be recorded: %s", error)
+        return click, b"%b%b%b" % (prepared.head, request_id, self._date)
 
     def _read_fields(self, block: bytes, peer: str) -> _Visitor | None:
         if not _FIELDS.fullmatch(block):
@@ -131,16 +123,18 @@ class FastPath:
         if not _HOST.fullmatch(host):
             return None
 
-        def text(name: str) -> str:
-            return fields.get(name.lower().encode(), b"").decode("ascii")
+        def text(name: bytes) -> str:
+            return fields.get(name, b"").decode("ascii")
 
-        address = client_address(peer, text("X-Forwarded-For"), self._trusted)
-        texts = (address, text("User-Agent"), text("Referer"), text("Accept-Language"))
-        purposes = " ".join(map(text, PURPOSES))
-        given = text("X-Request-ID")
-        return _Visitor(
-            host,
-            orjson.dumps([value[:MAX_TEXT] for value in texts])[1:-1],
-            FLAG_PREFETCH if is_speculative(purposes) else 0,
-            given.encode() if REQUEST_ID.fullmatch(given) else None,
-        )
+        address = peer or "127.0.0.1"
+        if self._trusted:
+            address = client_address(peer, text(b"x-forwarded-for"), self._trusted)
+        texts = (address, text(b"user-agent"), text(b"referer"), text(b"accept-language"))
+        flags = 0
+        if not _PURPOSES.isdisjoint(fields) and is_speculative(" ".join(map(text, _PURPOSES))):
+            flags = FLAG_PREFETCH
+        given = fields.get(b"x-request-id")
+        if given is not None and not REQUEST_ID.fullmatch(given.decode("ascii")):
+            given = None
+        record = orjson.dumps([value[:MAX_TEXT] for value in texts])[1:-1]
+        return _Visitor(host, record, flags, given)

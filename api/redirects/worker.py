@@ -18,9 +18,8 @@ from gunicorn.http.parser import RequestParser
 
 from api.core.worker import Wait, Worker
 from api.redirects.fast import MAX_REQUEST_BYTES, FastPath
+from api.redirects.turn import Turn
 
-# Requests of one connection that are answered before others have their turn.
-_TURN = 4
 _READ_BYTES = MAX_REQUEST_BYTES + 192
 
 
@@ -36,6 +35,11 @@ class RedirectWorker(Worker):
         gunicorn.http.get_parser = self._parser
         super().init_process()
 
+    def use(self, fast: FastPath) -> None:
+        """Answer by this from now on."""
+        self._turn = Turn(fast.spool.record_lines)
+        self.fast = fast
+
     def _parser(self, cfg: Any, source: Any, source_addr: Any, *rest: Any, **more: Any) -> Any:
         plain = type(source_addr) is tuple and not isinstance(source, ssl.SSLSocket)
         if self.fast is None or not plain or rest or more:
@@ -45,25 +49,26 @@ class RedirectWorker(Worker):
     def serve_fast(self, client: Any, peer: str) -> bytes:
         """Answer requests of a connection as long as that is possible; the bytes of the first
         that is not answered, or nothing at the connection's end."""
-        wait: Wait = self.waiting[gevent.getcurrent()]
-        fast = self.fast
+        waiting: Wait = self.waiting[gevent.getcurrent()]
+        fast, turn = self.fast, self._turn
         assert fast is not None  # noqa: S101 - _parser looked
-        served = 0
+        # gevent's own `recv` would try at first, mostly in vain; a try costs as much as a read.
+        wait, readable, receive = client._wait, client._read_event, client._sock.recv
         while True:
-            data: bytes = client.recv(_READ_BYTES)
-            if not data or not self.alive or self.nr + 1 >= self.max_requests:
+            # Always through the loop: others have their turn, and what was answered is sent.
+            wait(readable)
+            try:
+                data: bytes = receive(_READ_BYTES)
+            except BlockingIOError:
+                continue
+            turn.settle(client)
+            if not data or not self.alive:
                 return data
-            answer = fast.answer(data, peer)
-            if answer is None:
+            answered = fast.answer(data, peer)
+            if answered is None:
                 return data
-            sent = client.send(answer)
-            if sent < len(answer):
-                client.sendall(answer[sent:])
-            self.nr += 1
-            wait.since = time.monotonic()
-            served += 1
-            if served % _TURN == 0:
-                gevent.sleep(0)
+            turn.add(client, *answered)
+            waiting.since = time.monotonic()
 
 
 class _Parser(RequestParser):  # type: ignore[misc]
