@@ -31,6 +31,7 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
     from api.links.service import LinkService
+    from api.redirects.shared import SharedTargets
 
 API_PREFIX = "/api/v1"
 
@@ -123,6 +124,25 @@ def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
     register_service(app, LiveService(links, hub, hears=settings.redis_url is not None))
 
 
+def _make_shared_targets(settings: Settings) -> SharedTargets | None:
+    """What processes share of links through Redis, where there is one."""
+    from api.core.copies import SharedCopies  # noqa: PLC0415
+    from api.redirects.shared import SharedTargets  # noqa: PLC0415
+
+    if settings.redis_url is None or settings.redirect_shared_seconds == 0:
+        return None
+    copies = SharedCopies(
+        settings.redis_url,
+        settings.redirect_redis_timeout_seconds,
+        settings.resolved_secret_key(),
+    )
+    return SharedTargets(
+        copies,
+        life_seconds=settings.redirect_shared_seconds,
+        stale_seconds=min(settings.redirect_shared_stale_seconds, settings.redirect_stale_seconds),
+    )
+
+
 def _add_redirects(
     app: Flask, settings: Settings, db: Database, evictions: Evictions, spool: Spool
 ) -> None:
@@ -143,11 +163,16 @@ def _add_redirects(
     evictions.on_evict(cache.evict)
     evictions.on_sync(cache.set_synced)
     limiter = RateLimiter(settings.redis_url, settings.redis_timeout_seconds)
-    register_service(app, RedirectService(db, cache, limiter, settings.password_tries_per_minute))
+    redirects = RedirectService(
+        db, cache, _make_shared_targets(settings), limiter, settings.password_tries_per_minute
+    )
+    register_service(app, redirects)
     register_service(app, ClickRecorder(spool))
-    prepared = PreparedAnswers(cache, settings.redirect_cache_entries, lambda _: None)
+    prepared = PreparedAnswers(cache, settings.redirect_cache_entries, redirects.refresh_soon)
+    # After the cache, so that what it puts late is evicted here, too.
     evictions.on_evict(prepared.evict)
     evictions.on_sync(lambda _: prepared.clear())
+    cache.on_put(prepared.renewed)
     register_service(app, prepared)
     if settings.redirect_fast_path:
         # Made in each worker: request ids of two must not be the same.

@@ -257,6 +257,19 @@ class Settings:
     redirect_stale_seconds: float = _seconds(
         86_400.0, "How long past its life a cached link still redirects while PostgreSQL is away."
     )
+    redirect_shared_seconds: float = _setting(
+        300.0,
+        ma.fields.Float(validate=validate.Range(min=0)),
+        "Life of a link in Redis, where all processes find it; 0: none are kept there.",
+    )
+    redirect_shared_stale_seconds: float = _seconds(
+        3_600.0,
+        "How long past its life Redis keeps a link, for processes that do not know it while "
+        "PostgreSQL is away.",
+    )
+    redirect_redis_timeout_seconds: float = _seconds(
+        0.1, "Longest wait for Redis on the way to a redirect; then PostgreSQL is asked."
+    )
     password_tries_per_minute: int = _integer(
         5, "Wrong passwords per link and address before 429.", 1, 10_000
     )

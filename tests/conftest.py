@@ -66,7 +66,8 @@ def environ(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict
         "DATABASE_URL": database_url,
         "REDIS_URL": os.environ.get("TEST_REDIS_URL", ""),
         "SIGNPOST_HOME": str(tmp_path_factory.mktemp("home")),
-        "SECRET_KEY": "a secret of the tests only",
+        # Of this worker: what others keep in the same Redis is then nothing to it.
+        "SECRET_KEY": f"a secret of the tests only {uuid.uuid4().hex}",
         "BASE_URL": "http://sign.test",
     }
 

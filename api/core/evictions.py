@@ -1,8 +1,9 @@
 """Telling every process that a cached entry is out of date, through Redis publish/subscribe.
 
-Publishing fails open: the writer's own process is told directly, and others hold entries only for
-a bounded life. Publish/subscribe keeps nothing for a listener that was away, so a listener that
-(re)connects treats all that it holds as out of date.
+Publishing fails open: the writer's own process is told directly, others hold entries only for a
+bounded life, and what could not be sent is sent when Redis is back. Publish/subscribe keeps
+nothing for a listener that was away, so a listener that (re)connects treats all that it holds as
+out of date.
 """
 
 from __future__ import annotations
@@ -18,12 +19,19 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
+from api.core.breaker import RedisBreaker
+from api.core.copies import confirm_epoch, evict_copies, in_calls
+
 log = logging.getLogger(__name__)
 
 CHANNEL = "signpost:evictions:v1"
 _RETRY_SECONDS = 1.0
 # Also how soon a silent connection is found dead.
 _POLL_SECONDS = 5.0
+# How soon what could not be sent is tried again.
+_SEND_SECONDS = 1.0
+# Of keys that wait for Redis; past it the oldest are left to the life of what others hold.
+_MAX_UNSENT = 100_000
 
 
 class Evictions:
@@ -36,7 +44,9 @@ class Evictions:
         self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._on_sync: list[Callable[[bool], None]] = []
         self._stopped = threading.Event()
-        self._away = False
+        self._breaker = RedisBreaker("evictions wait in this process")
+        self._unsent: dict[str, None] = {}
+        self._lock = threading.Lock()
 
     def on_evict(self, listener: Callable[[Sequence[str]], None]) -> None:
         """Call `listener` with the keys that were changed, here or in another process."""
@@ -47,18 +57,11 @@ class Evictions:
         self._on_sync.append(listener)
 
     def publish(self, keys: Sequence[str]) -> None:
-        """Evict `keys` here, then everywhere."""
+        """Evict `keys`, of which the changes are committed, everywhere and here."""
+        # Redis first: who hears of the change must not find the copy from before it there.
+        self._send(keys)
         for listener in self._listeners:
             listener(keys)
-        if self._client is None:
-            return
-        try:
-            self._client.publish(CHANNEL, orjson.dumps(list(keys)))
-            self._away = False
-        except RedisError as error:
-            if not self._away:
-                log.warning("evictions stay in this process, Redis is away: %s", error)
-            self._away = True
 
     def start(self) -> None:
         """Listen in the background until `stop`."""
@@ -88,20 +91,45 @@ class Evictions:
         pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
         with client, pubsub as subscription:
             subscription.subscribe(CHANNEL)
-            heard = time.monotonic()
+            heard = asked = time.monotonic()
             while not self._stopped.is_set():
-                message = subscription.get_message(timeout=_POLL_SECONDS)
+                message = subscription.get_message(timeout=_SEND_SECONDS)
                 now = time.monotonic()
+                if self._unsent:
+                    self._send(())
                 if message is None:
                     if now - heard > 2 * _POLL_SECONDS:
                         raise TimeoutError("Redis answers no ping")
-                    subscription.ping()
+                    if now - asked > _POLL_SECONDS:
+                        subscription.ping()
+                        asked = now
                     continue
                 heard = now
                 if message["type"] == "subscribe":
+                    # Before anything is fresh again that this server may have from before.
+                    confirm_epoch(client)
+                    self._breaker.note_answer()
+                    self._send(())
                     self._synced(True)
                 elif message["type"] == "message":
                     self._evict(message["data"])
+
+    def _send(self, keys: Sequence[str]) -> None:
+        """Send `keys`, and what could not be sent before."""
+        client = self._client
+        if client is None:
+            return
+        with self._lock:
+            due = [*(self._unsent | dict.fromkeys(keys))]
+            self._unsent.clear()
+        for some in in_calls(due):
+            message = orjson.dumps(list(some))
+            sent = self._breaker.ask(lambda: _evict_everywhere(client, some, message))  # noqa: B023
+            if sent is None:
+                with self._lock:
+                    self._unsent |= dict.fromkeys(some)
+                    while len(self._unsent) > _MAX_UNSENT:
+                        del self._unsent[next(iter(self._unsent))]
 
     def _evict(self, data: bytes) -> None:
         try:
@@ -117,6 +145,11 @@ class Evictions:
     def _synced(self, synced: bool) -> None:
         for listener in self._on_sync:
             listener(synced)
+
+
+def _evict_everywhere(client: redis.Redis, keys: Sequence[str], message: bytes) -> bool:
+    evict_copies(client, keys, CHANNEL, message)
+    return True
 
 
 def _client(url: str, timeout_seconds: float, read_seconds: float | None = None) -> redis.Redis:

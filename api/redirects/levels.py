@@ -1,4 +1,4 @@
-"""Where a target is looked for: in the process, then in PostgreSQL; and what is kept of it."""
+"""Where a target is looked for: in the process, in Redis, in PostgreSQL; and what is kept of it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from api.core.errors import Unavailable
 from api.core.flights import Flights
 from api.core.ids import slot_of
 from api.redirects import store
-from api.redirects.cache import Entry, Target, TargetCache
+from api.redirects.cache import Target, TargetCache
 from api.redirects.refreshes import Refreshes
+from api.redirects.shared import NOTHING, Found, SharedTargets
 
 # How soon a database that did not answer is asked again for the same link.
 _RETRY_SECONDS = 1.0
@@ -20,9 +21,10 @@ class TargetLevels:
     """Finds targets by `domain/slug`. Of visitors who want the same one at the same time, one
     asks and the others wait."""
 
-    def __init__(self, db: Database, cache: TargetCache) -> None:
+    def __init__(self, db: Database, cache: TargetCache, shared: SharedTargets | None) -> None:
         self._db = db
         self._cache = cache
+        self._shared = shared
         self._flights: Flights[Target | None] = Flights()
         self._refreshes = Refreshes(self._refresh)
 
@@ -57,31 +59,58 @@ class TargetLevels:
             return entry.target
         if entry is None and self._cache.is_missing(key):
             return None
-        return self._read(key, generation, entry)
+        return self._load(key, generation, renews=False)
 
     def _refresh(self, key: str) -> None:
         generation = self._cache.generation(key)
         try:
-            self._flights.run(
-                (key, generation), lambda: self._read(key, generation, self._cache.get(key))
-            )
+            self._flights.run((key, generation), lambda: self._load(key, generation, renews=True))
         except Unavailable:
             return  # the visitor for whom this would matter is told
 
-    def _read(self, key: str, generation: int, entry: Entry | None) -> Target | None:
+    def _load(self, key: str, generation: int, *, renews: bool) -> Target | None:
+        """Look in Redis, then in PostgreSQL; one that `renews` makes a copy again in time."""
+        found = self._shared.look(key) if self._shared else NOTHING
+        if found.fresh and not (found.ageing and renews):
+            self._keep(key, found.target, generation, found.left_seconds)
+            if found.ageing:
+                self._refreshes.soon(key)
+            return found.target
+        try:
+            target = self._query(key)
+        except Unavailable:
+            old = self._make_do(key, generation, found)
+            if old is None:
+                raise
+            return old
+        self._keep(key, target, generation)
+        if self._shared:
+            self._shared.keep(key, found, target)
+        return target
+
+    def _query(self, key: str) -> Target | None:
         domain, _, slug = key.partition("/")
         slot = slot_of(domain, slug)
-        try:
-            with self._db.read(slot) as session:
-                target = store.get_target(session, slot, domain, slug)
-        except Unavailable:
-            if entry is None or time.monotonic() >= entry.usable_until:
-                raise
-            # Not every visitor should wait for a database that hangs.
-            self._cache.retain(key, entry, _RETRY_SECONDS)
-            return entry.target
+        with self._db.read(slot) as session:
+            return store.get_target(session, slot, domain, slug)
+
+    def _keep(
+        self, key: str, target: Target | None, generation: int, seconds: float | None = None
+    ) -> None:
         if target is None:
             self._cache.put_missing(key, generation)
         else:
-            self._cache.put(key, target, generation)
-        return target
+            self._cache.put(key, target, generation, seconds=seconds)
+
+    def _make_do(self, key: str, generation: int, found: Found) -> Target | None:
+        """What is left while the database is away, if anything; for a moment without asking again,
+        so that not every visitor waits for a database that hangs."""
+        if found.target is not None:
+            seconds = max(found.left_seconds, _RETRY_SECONDS)
+            self._cache.put(key, found.target, generation, seconds=seconds)
+            return found.target
+        entry = self._cache.get(key)
+        if entry is None or time.monotonic() >= entry.usable_until:
+            return None
+        self._cache.retain(key, entry, _RETRY_SECONDS)
+        return entry.target

@@ -19,6 +19,7 @@ from api.core.slugs import may_be_slug
 from api.redirects import store
 from api.redirects.cache import Target, TargetCache
 from api.redirects.levels import TargetLevels
+from api.redirects.shared import SharedTargets
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,17 @@ class RedirectService:
     """Follows links."""
 
     def __init__(
-        self, db: Database, cache: TargetCache, limiter: RateLimiter, tries_per_minute: int
+        self,
+        db: Database,
+        cache: TargetCache,
+        shared: SharedTargets | None,
+        limiter: RateLimiter,
+        tries_per_minute: int,
     ) -> None:
+        """`shared` is what processes share through Redis, None without it."""
         self._db = db
         self._cache = cache
-        self._levels = TargetLevels(db, cache)
+        self._levels = TargetLevels(db, cache, shared)
         self._limiter = limiter
         self._tries = RateLimitItemPerMinute(tries_per_minute)
 
