@@ -27,7 +27,7 @@ def management_services(
 ) -> ManagementServices:
     """Wire the services of the management side."""
     secret = settings.resolved_secret_key()
-    identity = IdentityService(db, secret)
+    identity = IdentityService(db, secret, evictions)
     targets = TargetRules(
         settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
     )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from typing import Any
 
 import orjson
-from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous import BadData, Signer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from api.core.errors import BadRequest
 
@@ -30,13 +32,14 @@ class Cursors:
     """
 
     def __init__(self, secret: bytes, purpose: str) -> None:
-        self._serializer = URLSafeSerializer(
-            secret, salt=f"cursor:{purpose}", signer_kwargs={"digest_method": hashlib.sha256}
-        )
+        # The key of this kind of list is derived once, and not for each cursor.
+        key = hmac.digest(secret, f"cursor:{purpose}".encode(), "sha256")
+        self._signer = Signer(key, key_derivation="none", digest_method=hashlib.sha256)
 
     def write(self, question: Sequence[Any], position: Sequence[Any]) -> str:
         """The cursor after `position` in the answer to `question`."""
-        return str(self._serializer.dumps([_digest(question), *position]))
+        content = orjson.dumps([_digest(question), *position])
+        return self._signer.sign(base64_encode(content)).decode()
 
     def read(self, cursor: str, question: Sequence[Any]) -> list[Any]:
         """The position that `write` was given.
@@ -45,7 +48,7 @@ class Cursors:
             InvalidCursor: it was not written by us, or for another question.
         """
         try:
-            content = self._serializer.loads(cursor)
+            content = orjson.loads(base64_decode(self._signer.unsign(cursor)))
         except BadData:
             raise InvalidCursor from None
         if content[0] != _digest(question):

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, cast, func, select
 from sqlalchemy.dialects.postgresql import TSQUERY
@@ -29,6 +30,17 @@ class LinkFilter:
     state: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+
+    def asked(self) -> tuple[Any, ...]:
+        """The filters, each at its place; for a cursor, which belongs to them."""
+        return (
+            self.q,
+            self.tag,
+            self.domain,
+            self.state,
+            self.created_after,
+            self.created_before,
+        )
 
 
 def conditions_of(workspace: int, which: LinkFilter, now: datetime) -> list[ColumnElement[bool]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Response, request
@@ -44,8 +45,8 @@ def _links() -> LinkService:
     return service(LinkService)
 
 
-def _present(row: AnyRow, *args: Any) -> dict[str, Any]:
-    return service(Presenter).link(row, *args)
+def _present(row: AnyRow) -> dict[str, Any]:
+    return service(Presenter).link(row)
 
 
 @blueprint.route("/links", methods=["POST"])
@@ -79,7 +80,8 @@ def list_links(query: dict[str, Any]) -> Response:
     rows, cursor = _links().list_links(
         principal().workspace_id, LinkFilter(**query), fields=fields, **page
     )
-    return page_response([_present(row, fields) for row in rows], cursor)
+    present, now = service(Presenter).link, datetime.now(UTC)
+    return page_response([present(row, fields, now) for row in rows], cursor)
 
 
 @blueprint.route("/links/<id:link_id>")

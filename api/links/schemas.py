@@ -324,14 +324,19 @@ class Presenter:
 
     def short_url(self, domain: str, slug: str) -> str:
         """The address that visitors open, percent-encoded: safe to paste anywhere."""
-        slug = quote(slug, safe="/")
+        if not (slug.isascii() and slug.isalnum()):
+            slug = quote(slug, safe="/")
         if domain == self._default_domain:
             return f"{self._public_url}/{slug}"
         return f"{self._scheme}://{domain}/{slug}"
 
-    def link(self, row: AnyRow, fields: tuple[str, ...] = FIELDS) -> dict[str, Any]:
-        """The chosen fields of a link."""
-        now = datetime.now(UTC)
+    def link(
+        self, row: AnyRow, fields: tuple[str, ...] = FIELDS, now: datetime | None = None
+    ) -> dict[str, Any]:
+        """The chosen fields of a link, as it is `now`."""
+        now = now or datetime.now(UTC)
+        if fields == FIELDS:
+            return self._whole(row, now)
         shown: dict[str, Any] = {}
         for name in fields:
             if name == "id":
@@ -345,3 +350,26 @@ class Presenter:
             else:
                 shown[name] = getattr(row, name)
         return shown
+
+    def _whole(self, row: AnyRow, now: datetime) -> dict[str, Any]:
+        """The same of all fields, written out: most lists ask for nothing less."""
+        return {
+            "id": str(row.id),
+            "slug": row.slug,
+            "domain": row.domain,
+            "short_url": self.short_url(row.domain, row.slug),
+            "url": row.url,
+            "state": state_of(row, now),
+            "title": row.title,
+            "tags": row.tags,
+            "starts_at": row.starts_at,
+            "expires_at": row.expires_at,
+            "max_clicks": row.max_clicks,
+            "has_password": row.has_password,
+            "redirect_status": row.redirect_status,
+            "forward_query": row.forward_query,
+            "metadata": row.custom,
+            "clicks": row.clicks,
+            "created_at": row.created_at,
+            "updated_at": row.updated_at,
+        }

@@ -5,14 +5,11 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import astuple, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement
-
-from api.core.database.routing import Database, ReadSession, WriteSession
+from api.core.database.routing import Database, WriteSession
 from api.core.database.tables import AnyRow
 from api.core.errors import (
     Conflict,
@@ -32,13 +29,13 @@ from api.links.drafts import LinkDraft, LinkRules, check_period, unique
 from api.links.filters import LinkFilter, conditions_of, words_of
 from api.links.metadata import complaint, merge_patch
 from api.links.places import find_places
+from api.links.sorting import key_of, position_in, position_of
 from api.links.totals import add_clicks, erase_clicks
 
 EVICTION_PREFIX = "link:"
 # A generated slug is free at the first try but for one in a billion; five is for the id's sake.
 _TRIES = 5
 _MAX_CANDIDATES = 100
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 __all__ = [
     "LinkFilter",
@@ -129,7 +126,7 @@ class LinkService:
                 except Invalid as error:
                     outcomes[index] = error
             for _ in range(_TRIES):
-                for made in self._insert(waiting):
+                for made in self._insert(waiting, drafts):
                     outcomes |= made
                 refused = {index: row for index, row in waiting.items() if index not in outcomes}
                 if not refused:
@@ -149,8 +146,8 @@ class LinkService:
             NotFound: the workspace has no such link.
         """
         slot = slot_of_id(identifier)
-        with self._db.read(slot, workspace) as session:
-            return _found(store.get_link(session, workspace, slot, identifier))
+        with self._db.read_once(slot, workspace) as connection:
+            return _found(store.ask_link(connection, workspace, slot, identifier))
 
     def require(self, workspace: int, identifier: int, *, deleted: bool = False) -> None:
         """Nothing, when the workspace has this link; with `deleted` also when it had.
@@ -212,7 +209,7 @@ class LinkService:
         workspace: int,
         which: LinkFilter,
         *,
-        fields: Sequence[str] = tuple(store.COLUMNS),
+        fields: tuple[str, ...] = tuple(store.COLUMNS),
         sort: str = "-created_at",
         limit: int,
         cursor: str | None = None,
@@ -220,45 +217,53 @@ class LinkService:
         """A page of links, and the cursor of the next; merged from all shards."""
         if which.domain is not None:
             which = replace(which, domain=self._rules.domains.spelling_of(which.domain))
-        question = ("links", workspace, sort, *astuple(which))
-        after = _position(self._cursors.read(cursor, question)) if cursor else None
+        question = ("links", workspace, sort, *which.asked())
+        after = position_in(self._cursors.read(cursor, question)) if cursor else None
         if which.q is not None and not words_of(which.q):
             return [], None
-        conditions = conditions_of(workspace, which, datetime.now(UTC))
-        columns = store.columns_of(fields)
-        pages = [
-            self._page(shard, workspace, conditions, columns, sort, after, limit + 1)
-            for shard in self._db.read_each()
-        ]
-        merged = heapq.merge(*pages, key=_key_of(sort), reverse=sort.startswith("-"))
-        rows = list(itertools.islice(merged, limit + 1))
-        page = rows[:limit]
+        pages = list(self._pages(workspace, which, fields, sort, after, limit + 1))
+        rows = pages[0]
+        if len(pages) > 1:
+            merged = heapq.merge(*pages, key=key_of(sort), reverse=sort.startswith("-"))
+            rows = list(itertools.islice(merged, limit + 1))
+        page = list(rows[:limit])
         if len(rows) <= limit:
             return page, None
-        return page, self._cursors.write(question, _position_of(sort, page[-1]))
+        return page, self._cursors.write(question, position_of(sort, page[-1]))
 
-    @staticmethod
-    def _page(
-        shard: AbstractContextManager[ReadSession],
+    def _pages(
+        self,
         workspace: int,
-        conditions: Sequence[ColumnElement[bool]],
-        columns: Sequence[store.Column],
+        which: LinkFilter,
+        fields: tuple[str, ...],
         sort: str,
         after: tuple[Any, ...] | None,
         limit: int,
-    ) -> Sequence[AnyRow]:
-        with shard as session:
-            return store.find_links(
-                session,
-                workspace,
-                columns=columns,
-                conditions=conditions,
-                sort=sort,
-                after=after,
-                limit=limit,
-            )
+    ) -> Iterator[Sequence[AnyRow]]:
+        """The page of each shard."""
+        conditions = conditions_of(workspace, which, datetime.now(UTC))
+        if not conditions:
+            for connection in self._db.read_each_once():
+                with connection as one:
+                    yield store.ask_links(
+                        one, workspace, fields=fields, sort=sort, after=after, limit=limit
+                    )
+            return
+        for shard in self._db.read_each():
+            with shard as session:
+                yield store.find_links(
+                    session,
+                    workspace,
+                    columns=store.columns_of(fields),
+                    conditions=conditions,
+                    sort=sort,
+                    after=after,
+                    limit=limit,
+                )
 
-    def _insert(self, waiting: Mapping[int, dict[str, Any]]) -> Iterator[dict[int, AnyRow]]:
+    def _insert(
+        self, waiting: Mapping[int, dict[str, Any]], drafts: Sequence[LinkDraft]
+    ) -> Iterator[dict[int, AnyRow]]:
         """Insert the rows whose slugs are free; shard by shard those links, by their draft."""
         # In one order everywhere: two batches with the same slugs then wait for each other's rows
         # in turn, and not crosswise.
@@ -267,11 +272,22 @@ class LinkService:
             first = waiting[order[0]]["slot"]
             here = [i for i in order if self._db.same_shard(first, waiting[i]["slot"])]
             order = [i for i in order if not self._db.same_shard(first, waiting[i]["slot"])]
-            with self._db.write(first) as session:
-                made = store.insert_links(session, [waiting[index] for index in here])
-            self._evict(made)
             index_of = {waiting[index]["id"]: index for index in here}
-            yield {index_of[link.id]: link for link in made}
+            made = {
+                index_of[link.id]: link
+                for link in self._insert_rows(first, [waiting[index] for index in here])
+            }
+            # Nobody can have asked for a slug that was made up now.
+            self._evict(link for index, link in made.items() if drafts[index].slug is not None)
+            yield made
+
+    def _insert_rows(self, slot: int, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
+        """Insert rows of the shard of `slot`; the links that came to be."""
+        if len(rows) == 1:
+            with self._db.write_once(slot) as connection:
+                return store.insert_link(connection, rows[0])
+        with self._db.write(slot) as session:
+            return store.insert_links(session, rows)
 
     def _second_try(
         self, workspace: int, drafts: Sequence[LinkDraft], refused: Mapping[int, dict[str, Any]]
@@ -388,21 +404,3 @@ def _found(link: AnyRow | None) -> AnyRow:
 
 def _no_such_link() -> NotFound:
     return NotFound("There is no such link.")
-
-
-def _key_of(sort: str) -> Callable[[AnyRow], tuple[Any, ...]]:
-    if "updated_at" in sort:
-        return lambda row: (row.updated_at, row.id)
-    return lambda row: (row.id,)
-
-
-def _position_of(sort: str, row: AnyRow) -> list[int]:
-    """The sort key as whole numbers: microseconds since 1970, and the id."""
-    key = _key_of(sort)(row)
-    return [(key[0] - _EPOCH) // timedelta(microseconds=1), key[1]] if len(key) == 2 else [key[0]]
-
-
-def _position(numbers: Sequence[int]) -> tuple[Any, ...]:
-    if len(numbers) == 2:
-        return (_EPOCH + timedelta(microseconds=numbers[0]), numbers[1])
-    return tuple(numbers)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+import orjson
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Integer,
+    Select,
     SmallInteger,
     Text,
+    bindparam,
     cast,
     delete,
     func,
@@ -20,9 +25,11 @@ from sqlalchemy import (
     tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import InstrumentedAttribute
 
+from api.core.database.prepared import Command, Question, ReadOnce, WriteOnce
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.database.tables import AnyRow
 from api.core.ids import slot_of_id
@@ -73,6 +80,21 @@ _ALL = columns_of(COLUMNS)
 _NEW = [literal(0).label("clicks") if column is CLICKS else column for column in _ALL]
 
 
+_ASKED = Question(
+    select(*_ALL).where(
+        Link.slot == bindparam("slot"),
+        Link.id == bindparam("link"),
+        Link.workspace_id == bindparam("workspace"),
+        Link.deleted_at.is_(None),
+    )
+)
+
+
+def ask_link(connection: ReadOnce, workspace: int, slot: int, identifier: int) -> Any | None:
+    """A link that is not deleted."""
+    return connection.ask_one(_ASKED, workspace=workspace, slot=slot, link=identifier)
+
+
 def get_link(
     session: ReadSession, workspace: int, slot: int, identifier: int, *, lock: bool = False
 ) -> AnyRow | None:
@@ -114,6 +136,39 @@ def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> Se
     if tags:
         session.execute(insert(LinkTag), tags)
     return made
+
+
+_ROW = (
+    "slot id workspace_id domain slug url title tags starts_at expires_at max_clicks password_hash"
+    " redirect_status forward_query enabled created_at updated_at"
+).split()
+
+
+def _insertion() -> Command:
+    """One link and its tags, in one statement."""
+    columns = {name: bindparam(name, type_=getattr(Link, name).type) for name in _ROW}
+    made = (
+        upsert(Link)
+        .values({**columns, "custom": cast(bindparam("custom", type_=Text), JSONB)})
+        .on_conflict_do_nothing()
+        .returning(*_NEW, Link.slot, Link.workspace_id)
+        .cte("made")
+    )
+    tag = func.unnest(made.c.tags)
+    tagged = insert(LinkTag).from_select(
+        ["slot", "link_id", "workspace_id", "tag"],
+        select(made.c.slot, made.c.id, made.c.workspace_id, tag),
+    )
+    return Command(select(made).add_cte(tagged.cte("tagged")))
+
+
+_INSERTION = _insertion()
+
+
+def insert_link(connection: WriteOnce, row: Mapping[str, Any]) -> Sequence[Any]:
+    """Insert a link if its slug, and id, are free; none where they are not."""
+    custom = orjson.dumps(row["custom"]).decode()
+    return connection.run(_INSERTION, **{**row, "custom": custom})
 
 
 def find_holders(session: ReadSession, slugs: Sequence[tuple[int, str, str]]) -> Sequence[AnyRow]:
@@ -208,6 +263,32 @@ def get_clicks(session: ReadSession, slot: int, identifier: int) -> int:
     return session.execute(statement).scalar_one_or_none() or 0
 
 
+@functools.lru_cache(maxsize=256)
+def _page(fields: tuple[str, ...], sort: str, *, after: bool) -> Question:
+    """The page of a list without filters: what most lists are."""
+    statement = _in_order(
+        select(*columns_of(fields)).where(Link.workspace_id == bindparam("workspace")),
+        sort,
+        [bindparam("after_0"), bindparam("after_1")] if after else None,
+    )
+    return Question(statement.limit(bindparam("limit", type_=Integer)))
+
+
+def ask_links(
+    connection: ReadOnce,
+    workspace: int,
+    *,
+    fields: tuple[str, ...],
+    sort: str,
+    after: tuple[Any, ...] | None,
+    limit: int,
+) -> list[Any]:
+    """A page of all links in the order `sort`, beginning after the sort key `after`."""
+    place = {f"after_{index}": value for index, value in enumerate(after or ())}
+    question = _page(fields, sort, after=after is not None)
+    return connection.ask(question, workspace=workspace, limit=limit, **place)
+
+
 def find_links(
     session: ReadSession,
     workspace: int,
@@ -218,15 +299,17 @@ def find_links(
     after: tuple[Any, ...] | None,
     limit: int,
 ) -> Sequence[AnyRow]:
-    """A page of links in the order `sort`, beginning after the sort key `after`."""
-    statement = select(*columns).select_from(Link)
+    """A page of the links that meet `conditions`; see `ask_links`."""
+    statement = select(*columns).where(Link.workspace_id == workspace, *conditions)
+    return session.execute(_in_order(statement, sort, after).limit(limit)).all()
+
+
+def _in_order(statement: Select[Any], sort: str, after: Sequence[Any] | None) -> Select[Any]:
+    """Links that are not deleted, in the order `sort`, after the sort key `after`."""
     keys: list[Column] = [Link.updated_at, Link.id] if "updated_at" in sort else [Link.id]
     descending = sort.startswith("-")
-    statement = statement.where(
-        Link.workspace_id == workspace, Link.deleted_at.is_(None), *conditions
-    )
+    statement = statement.select_from(Link).where(Link.deleted_at.is_(None))
     if after is not None:
-        here = tuple_(*keys)
-        statement = statement.where(here < after if descending else here > after)
-    order = [key.desc() if descending else key.asc() for key in keys]
-    return session.execute(statement.order_by(*order).limit(limit)).all()
+        here, there = tuple_(*keys), tuple_(*after[: len(keys)])
+        statement = statement.where(here < there if descending else here > there)
+    return statement.order_by(*(key.desc() if descending else key.asc() for key in keys))

@@ -17,7 +17,7 @@ def test_unexpected_error_answers_a_constant_problem(
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret detail: SELECT password FROM /etc")
 
-    monkeypatch.setattr(store, "get_link", fail)
+    monkeypatch.setattr(store, "ask_link", fail)
     answer = caller.get("/links/1")
     assert answer.status_code == 500
     assert answer.content_type == "application/problem+json"

@@ -12,13 +12,18 @@ import contextlib
 import time
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import gevent
 import psycopg2
+from gevent.hub import get_hub
 from gevent.socket import wait_read, wait_write
 from psycopg2 import extensions
 
 _STATUS_SETUP = 0  # the connection has not finished connecting
 _DEFAULT_CONNECT_SECONDS = 10
+# libev's READ.
+_READ = 1
 
 
 def install(statement_seconds: float | None = None) -> None:
@@ -31,15 +36,11 @@ def install(statement_seconds: float | None = None) -> None:
 
 
 def _wait(statement_seconds: float | None, connection: Any) -> None:
-    deadline = _deadline(connection, statement_seconds)
     try:
-        while True:
-            state = connection.poll()
-            if state == extensions.POLL_OK:
-                return
-            seconds = None if deadline is None else max(deadline - time.monotonic(), 0.001)
-            wait = wait_read if state == extensions.POLL_READ else wait_write
-            wait(connection.fileno(), timeout=seconds, timeout_exc=_too_slow(connection))
+        if connection.status == _STATUS_SETUP:
+            _connect(connection)
+        else:
+            _answer(connection, statement_seconds)
     except psycopg2.Error:
         raise
     except BaseException:
@@ -48,15 +49,59 @@ def _wait(statement_seconds: float | None, connection: Any) -> None:
         raise
 
 
-def _deadline(connection: Any, statement_seconds: float | None) -> float | None:
-    if connection.status != _STATUS_SETUP:
-        return None if statement_seconds is None else time.monotonic() + statement_seconds
+def _connect(connection: Any) -> None:
+    deadline = time.monotonic() + _connect_seconds(connection)
+    while (state := connection.poll()) != extensions.POLL_OK:
+        wait = wait_read if state == extensions.POLL_READ else wait_write
+        seconds = max(deadline - time.monotonic(), 0.001)
+        wait(connection.fileno(), timeout=seconds, timeout_exc=_too_slow("connecting to"))
+
+
+def _answer(connection: Any, seconds: float | None) -> None:
+    state = connection.poll()
+    if state == extensions.POLL_OK:
+        return
+    late = gevent.Timeout.start_new(seconds)
+    try:
+        while state != extensions.POLL_OK:
+            if state == extensions.POLL_READ:
+                get_hub().wait(_watchers.of(connection))
+            else:
+                wait_write(connection.fileno())
+            state = connection.poll()
+    except gevent.Timeout as error:
+        if error is not late:
+            raise
+        # Not cancelled: a server that is frozen would not take that either.
+        raise _too_slow("waiting for") from None
+    finally:
+        late.close()
+
+
+class _Watchers:
+    """The event loop's watcher of each connection: to make one costs more than the wait."""
+
+    def __init__(self) -> None:
+        self._known: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
+
+    def of(self, connection: Any) -> Any:
+        """The watcher for what the server says to `connection`, in this thread's loop."""
+        loop = get_hub().loop
+        known = self._known.get(connection)
+        if known is None or known[0] is not loop:
+            known = self._known[connection] = (loop, loop.io(connection.fileno(), _READ))
+        return known[1]
+
+
+_watchers = _Watchers()
+
+
+def _connect_seconds(connection: Any) -> int:
     seconds = int(connection.info.dsn_parameters.get("connect_timeout", 0) or 0)
-    return time.monotonic() + (seconds or _DEFAULT_CONNECT_SECONDS)
+    return seconds or _DEFAULT_CONNECT_SECONDS
 
 
-def _too_slow(connection: Any) -> psycopg2.OperationalError:
-    doing = "connecting to" if connection.status == _STATUS_SETUP else "waiting for"
+def _too_slow(doing: str) -> psycopg2.OperationalError:
     return psycopg2.OperationalError(f"timed out while {doing} the server")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
@@ -11,10 +10,9 @@ from sqlalchemy import Engine, exc
 from sqlalchemy.orm import Session
 
 from api.core.database.engines import make_engine
-from api.core.errors import Unavailable
+from api.core.database.failures import away, busy
+from api.core.database.prepared import ReadOnce, WriteOnce
 from config.settings import Settings
-
-log = logging.getLogger(__name__)
 
 
 class ReadSession(Session):
@@ -59,6 +57,26 @@ class Database:
     def read_each(self) -> Iterator[AbstractContextManager[ReadSession]]:
         """One reading context per shard, for questions that no slot answers alone."""
         yield _transaction(ReadSession, _read_only(self._primary))
+
+    def write_once(self, slot: int) -> WriteOnce:
+        """Commands to the shard that owns `slot`, each a transaction of its own."""
+        return WriteOnce(self._shard_of(slot))
+
+    def read_once(
+        self,
+        slot: int,
+        workspace: int | None = None,  # noqa: ARG002 - as in `read`
+    ) -> ReadOnce:
+        """Questions to the shard that owns `slot`, each a transaction of its own."""
+        return ReadOnce(self._shard_of(slot))
+
+    def read_each_once(self) -> Iterator[ReadOnce]:
+        """The same for each shard, for questions that no slot answers alone."""
+        yield ReadOnce(self._primary)
+
+    def read_directory_once(self) -> ReadOnce:
+        """Questions to the directory, each a transaction of its own."""
+        return ReadOnce(self._primary)
 
     def shard_slots(self) -> Sequence[int]:
         """One slot of each shard: `write` and `read` of each of them reach all shards."""
@@ -105,8 +123,6 @@ def _transaction(kind: type[AnySession], engine: Engine) -> Iterator[AnySession]
         with kind(engine, expire_on_commit=False) as session, session.begin():
             yield session
     except exc.TimeoutError as error:
-        log.warning("database pool exhausted: %s", error)
-        raise Unavailable("The database is busy.") from error
+        raise busy(error) from error
     except (exc.OperationalError, exc.InterfaceError) as error:
-        log.warning("database away or too slow: %s", str(error.orig).strip())
-        raise Unavailable("The database does not answer.") from error
+        raise away(error.orig) from error

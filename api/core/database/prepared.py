@@ -1,0 +1,112 @@
+"""Statements that are asked all the time: compiled once, and run in one round trip.
+
+To build, cache and run a statement through an ORM session costs ten times what the driver and
+the server take for a short one, and each transaction around it two round trips more. Here stores
+state a question once, as SQLAlchemy expressions; it is asked on the driver, and is a transaction
+of its own.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self, cast
+
+import psycopg2
+from sqlalchemy import Engine, exc
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.sql.expression import Executable, Select
+
+from api.core.database.failures import away, busy
+
+_DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
+
+
+class Command:
+    """A statement that may write, as the driver's SQL; its rows are named tuples."""
+
+    def __init__(self, statement: Executable) -> None:
+        compiled = statement.compile(dialect=_DIALECT)  # type: ignore[attr-defined]
+        self.sql = str(compiled)
+        # The constants of the statement, such as a limit that never differs.
+        self.constants = {
+            name: value for name, value in compiled.params.items() if value is not None
+        }
+        columns = statement.exported_columns.keys()  # type: ignore[attr-defined]
+        self.row_of = _named_tuple(columns)
+
+
+def _named_tuple(columns: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
+    make: Any = namedtuple("Row", columns)  # type: ignore[misc] # known only now
+    return make._make
+
+
+class Question(Command):
+    """A statement that only reads."""
+
+    def __init__(self, statement: Select[Any]) -> None:
+        super().__init__(statement)
+
+
+class ReadOnce:
+    """A connection for questions, each of which sees what is committed when it is asked."""
+
+    __slots__ = ("_connection", "_engine", "_fairy")
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __enter__(self) -> Self:
+        try:
+            self._fairy: PoolProxiedConnection = self._engine.raw_connection()
+        except exc.TimeoutError as error:
+            raise busy(error) from error
+        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
+            raise away(error) from error
+        self._connection = cast(Any, self._fairy.dbapi_connection)
+        self._connection.autocommit = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._connection.closed:
+            self._fairy.invalidate(error)
+        else:
+            self._connection.autocommit = False
+            self._fairy.close()
+        if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
+            raise away(error) from error
+
+    def ask(self, question: Question, **values: Any) -> list[Any]:
+        """The rows of the answer."""
+        return self._run(question, values)
+
+    def ask_one(self, question: Question, **values: Any) -> Any | None:
+        """The row of the answer, None where there is none."""
+        rows = self._run(question, values)
+        return rows[0] if rows else None
+
+    def _run(self, command: Command, values: dict[str, Any]) -> list[Any]:
+        values |= command.constants
+        with self._connection.cursor() as cursor:
+            # Whoever watches the statements of sessions is told of these too.
+            for note in self._engine.dispatch.before_cursor_execute:
+                note(None, cursor, command.sql, values, None, False)
+            cursor.execute(command.sql, values)
+            return list(map(command.row_of, cursor.fetchall()))
+
+
+class WriteOnce(ReadOnce):
+    """A connection for commands, each committed when it is answered."""
+
+    __slots__ = ()
+
+    def run(self, command: Command, **values: Any) -> list[Any]:
+        """The rows that the command returns."""
+        return self._run(command, values)
