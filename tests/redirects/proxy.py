@@ -43,6 +43,7 @@ class Relay:
     def cut(self) -> None:
         """Refuse new connections, and end those that are open."""
         self._running.clear()
+        _shut(self._listener)  # whoever is in accept() would keep it listening for a moment
         self._listener.close()
         with self._lock:
             for connection in self._open:
