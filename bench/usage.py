@@ -22,6 +22,26 @@ def cpu_seconds(process_id: int) -> float:
     return sum(_cpu_of(one) for one in _tree(process_id))
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a tree of processes holds; `pss_bytes` counts a page that n of them share as 1/n."""
+
+    rss_bytes: int
+    pss_bytes: int
+
+
+def memory_of(process_id: int) -> Memory:
+    """The memory of a process and its children, now."""
+    sizes = {"Rss": 0, "Pss": 0}
+    for one in _tree(process_id):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
+                name, _, size = line.partition(":")
+                if name in sizes:
+                    sizes[name] += int(size.split()[0]) * 1024
+    return Memory(sizes["Rss"], sizes["Pss"])
+
+
 class PeakMemory:
     """Watches a tree of processes within a context; afterwards `bytes_by_kind` is the most that
     one process of each kind had, shared memory included."""

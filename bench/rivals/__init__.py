@@ -1,0 +1,1 @@
+"""What Signpost is measured against."""
