@@ -8,16 +8,15 @@ import time
 from dataclasses import dataclass
 
 from tests.redirects.wire.answers import Conversation, count_answers, read_conversation
+from tests.redirects.wire.kernel import wait_until_read
 
 # A peer that the servers trust as a proxy, and one that they do not: all of 127/8 is this host.
 PROXY = "127.77.0.1"
 STRANGER = "127.0.0.1"
 TRUSTED_PROXIES = "127.77.0.0/16"
 
-# How long an answer to what was sent is awaited before more is sent. Too short costs nothing but
-# that the server gets both at once, which must make no difference.
-_PATIENCE_SECONDS = 0.06
-_GAP_SECONDS = 0.002
+# How long an answer is awaited before the follow-up is sent. Some messages get none by themselves.
+_PATIENCE_SECONDS = 0.03
 _LONGEST_SECONDS = 20.0
 
 
@@ -48,13 +47,12 @@ def talk(port: int, message: Message) -> Conversation:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener = _Listener(connection)
         try:
-            for piece in message.pieces[:-1]:
+            for piece in message.pieces:
                 connection.sendall(piece)
-                listener.listen(_GAP_SECONDS)
-            connection.sendall(message.pieces[-1])
+                wait_until_read(connection)
+                listener.listen(0)
             listener.listen(_PATIENCE_SECONDS, until_answers=1)
             if message.follow_up:
-                listener.listen(_GAP_SECONDS)
                 connection.sendall(message.follow_up)
             connection.shutdown(socket.SHUT_WR)
         except OSError:
@@ -76,7 +74,7 @@ class _Listener:
         deadline = time.monotonic() + seconds
         while not self.ended:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._connection], [], [], left)[0]:
+            if not select.select([self._connection], [], [], max(left, 0))[0]:
                 return
             try:
                 data = self._connection.recv(262_144)
