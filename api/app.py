@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask
+from flask import Flask, Request
 from flask.json.provider import JSONProvider
+from flask.sessions import NullSession, SessionInterface
 
 from api.clicks.folder import SpoolFolder
 from api.clicks.recorder import ClickRecorder
@@ -48,10 +49,21 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
+class _NoSessions(SessionInterface):
+    """Nobody has a session: each request brings its credential."""
+
+    _nothing = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:
+        del app, request
+        return self._nothing
+
+
 def create_app(settings: Settings) -> Flask:
     """The WSGI application; it connects to nothing until the first request or `start_worker`."""
     app = Flask("api", static_folder=None)
     app.json = OrjsonProvider(app)
+    app.session_interface = _NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.url_map.converters["id"] = IdConverter

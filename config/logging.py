@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import logging.config
 import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
 
+import orjson
 import structlog
 
 from config.settings import Settings
@@ -29,6 +33,7 @@ def configure_logging(settings: Settings) -> None:
     pretty = settings.log_format == "console" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
+    _output.as_json = not pretty
     last: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
         if pretty
@@ -58,6 +63,39 @@ def configure_logging(settings: Settings) -> None:
             "root": {"level": settings.log_level, "handlers": ["standard_error"]},
         }
     )
+
+
+class _Output:
+    """How this process writes its logs."""
+
+    as_json = False
+
+
+_output = _Output()
+
+
+def write_request_line(level: int, facts: Mapping[str, Any]) -> bool:
+    """Write the line of a request as all others look, in JSON; False where that is not asked for.
+
+    There is one for each call of the API: on the way of other lines, each would cost as much as
+    all else that is done about an answer.
+    """
+    if not _output.as_json:
+        return False
+    line = {name: value for name, value in facts.items() if value is not None}
+    line |= {
+        "event": "request",
+        "logger": "signpost.request",
+        "level": logging.getLevelName(level).lower(),
+        "timestamp": datetime.now(UTC),
+    }
+    # One write of the whole line: lines of other processes may come between, but none within.
+    sys.stderr.write(orjson.dumps(line, option=_LINE_OPTIONS).decode())
+    sys.stderr.flush()
+    return True
+
+
+_LINE_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE
 
 
 def _without_nothing(

@@ -27,6 +27,7 @@ from api.core.errors import (
     Unavailable,
 )
 from api.core.idempotency import Answer, IdempotencyKeys
+from api.core.loading import Loader
 from api.core.principal import Authenticator, Principal
 from api.core.registry import service
 
@@ -59,8 +60,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         return cast(Callable[[View], View], super().route(rule, **options))
 
     def describes(self, **description: Any) -> Callable[[View], View]:
-        """Add to the description of an operation; typed, as the library is not."""
-        return cast(Callable[[View], View], self.doc(**description))
+        """Add to the description of an operation."""
+
+        def decorate(view: View) -> View:
+            _take_description(view, self.doc(**description)(view))
+            return view
+
+        return decorate
 
     def scope(self, scope: str) -> Callable[[View], View]:
         """Let in only principals that hold `scope`; the view finds the caller in `principal()`."""
@@ -129,11 +135,13 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     ) -> Callable[[View], View]:
         """Pass the validated JSON body as the view's `body`."""
 
+        loader = Loader(schema)
+
         def decorate(view: View) -> View:
             @wraps(view)
             def read(*args: Any, **kwargs: Any) -> Any:
                 document = read_json(media_types)
-                return view(*args, body=load(schema, document), **kwargs)
+                return view(*args, body=load(loader, document), **kwargs)
 
             doc = _apidoc(read).setdefault("arguments", {"parameters": [], "responses": {}})
             doc["parameters"].append(
@@ -147,10 +155,12 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     def takes_query(self, schema: ma.Schema) -> Callable[[View], View]:
         """Pass the validated query parameters as the view's `query`."""
 
+        loader = Loader(schema)
+
         def decorate(view: View) -> View:
             @wraps(view)
             def read(*args: Any, **kwargs: Any) -> Any:
-                return view(*args, query=load(schema, _query(), _parameter_errors), **kwargs)
+                return view(*args, query=load(loader, _query(), _parameter_errors), **kwargs)
 
             doc = _apidoc(read).setdefault("arguments", {"parameters": [], "responses": {}})
             doc["parameters"].append({"in": "query", "schema": schema})
@@ -171,7 +181,6 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         """Document a good answer; the view makes it itself."""
 
         def decorate(view: View) -> View:
-            documented = view
             for content_type in content_types:
                 documented = self.alt_response(
                     status,
@@ -180,8 +189,9 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
                     headers={name: _HEADERS[name] for name in ("X-Request-ID", *headers)},
                     content_type=content_type if status not in (204, 304) else None,
                     success=True,
-                )(documented)
-            return documented
+                )(view)
+                _take_description(view, documented)
+            return view
 
         return decorate
 
@@ -247,17 +257,17 @@ def read_json(media_types: tuple[str, ...] = (JSON,)) -> Any:
 
 
 def load(
-    schema: ma.Schema,
+    loader: Loader,
     document: Any,
     describe: Callable[[Any], list[dict[str, str]]] | None = None,
 ) -> dict[str, Any]:
-    """`document` through `schema`; unknown fields are refused.
+    """`document` as its schema says; unknown fields are refused.
 
     Raises:
         Invalid: with one error per field, each named by its JSON pointer (RFC 6901).
     """
     try:
-        return cast(dict[str, Any], schema.load(document))
+        return loader.load(document)
     except ma.ValidationError as error:
         raise Invalid((describe or _pointer_errors)(error.messages)) from None
 
@@ -339,6 +349,11 @@ def _apidoc(view: Callable[..., Any]) -> dict[str, Any]:
         for key, value in getattr(view, "_apidoc", {}).items()
     }
     return cast(dict[str, Any], view._apidoc)  # type: ignore[attr-defined]
+
+
+def _take_description(view: Callable[..., Any], documented: Callable[..., Any]) -> None:
+    # The library wraps a view to describe it, and each wrapper would be run through by each call.
+    view._apidoc = documented._apidoc  # type: ignore[attr-defined]
 
 
 def _document(view: Callable[..., Any], doc: dict[str, Any]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 
 import structlog
 from flask import Flask, Response, g, request
+
+from config.logging import write_request_line
 
 log = structlog.stdlib.get_logger("signpost.request")
 # Asked for its level: structlog's own logger can tell it only where logging is configured.
@@ -27,7 +29,7 @@ def register_request_hooks(app: Flask) -> None:
 
 def _begin() -> None:
     given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
     g.started = time.perf_counter()
 
 
@@ -42,21 +44,26 @@ def _finish(response: Response) -> Response:
     # A redirect is too frequent for a line each; its click is its record.
     level = logging.DEBUG if request.endpoint == "redirects.follow" else logging.INFO
     if _levels.isEnabledFor(level):
-        caller = g.get("principal")
-        log.log(
-            level,
-            "request",
-            method=request.method,
-            route=request.url_rule.rule if request.url_rule else None,
-            status=response.status_code,
-            duration_ms=round((time.perf_counter() - g.started) * 1000, 2),
-            request_id=request_id,
-            trace_id=_trace_id(),
-            workspace=caller.workspace_id if caller else None,
-        )
+        _tell(level, response.status_code, request_id)
     return response
 
 
+def _tell(level: int, status: int, request_id: str) -> None:
+    caller, rule = g.get("principal"), request.url_rule
+    facts = {
+        "method": request.method,
+        "route": rule.rule if rule else None,
+        "status": status,
+        "duration_ms": round((time.perf_counter() - g.started) * 1000, 2),
+        "request_id": request_id,
+        "trace_id": _trace_id(),
+        "workspace": caller.workspace_id if caller else None,
+    }
+    if not write_request_line(level, facts):
+        log.log(level, "request", **facts)
+
+
 def _trace_id() -> str | None:
-    match = _TRACEPARENT.fullmatch(request.headers.get("traceparent", ""))
+    given = request.headers.get("traceparent")
+    match = _TRACEPARENT.fullmatch(given) if given else None
     return match[1] if match else None

@@ -18,6 +18,7 @@ from api.core.http import (
     page_response,
     principal,
 )
+from api.core.loading import Loader
 from api.core.problems import problem_of
 from api.core.registry import service
 from api.links import batch
@@ -39,6 +40,9 @@ from api.links.schemas import (
 from api.links.service import LinkFilter, LinkService, etag_of
 
 blueprint = Blueprint("links", __name__, description="Short links")
+
+# What a batch holds.
+_OPERATION, _LINK, _PATCH = Loader(OPERATION_IN), Loader(LINK_IN), Loader(LINK_PATCH)
 
 
 def _links() -> LinkService:
@@ -180,15 +184,15 @@ def _precondition() -> Callable[[AnyRow], bool]:
 def _operation(index: int, item: dict[str, Any]) -> batch.Operation:
     place = f"/operations/{index}"
     try:
-        read = load(OPERATION_IN, item)
+        read = load(_OPERATION, item)
         identifier = 0 if read["op"] == "create" else _member(read, "id")
         if read["op"] == "delete":
             return batch.Delete(identifier)
         link = _member(read, "link")
         place += "/link"
         if read["op"] == "create":
-            return batch.Create(LinkDraft(**load(LINK_IN, link)))
-        return batch.Update(identifier, load(LINK_PATCH, link))
+            return batch.Create(LinkDraft(**load(_LINK, link)))
+        return batch.Update(identifier, load(_PATCH, link))
     except Invalid as error:
         return batch.Unreadable(error.below(place))
 
