@@ -96,7 +96,7 @@ class SharedTargets:
             return Found(look)
         try:
             target = _unpack(look.body)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             log.debug("a shared link cannot be read: %s", error)
             return Found(look)
         ageing = target is not None and look.left_seconds < self._life_seconds * _LAST_PART
@@ -131,7 +131,7 @@ def _unpack(body: bytes) -> Target | None:
     """The target in a copy.
 
     Raises:
-        ValueError, TypeError: it is of another version, or is none.
+        ValueError, TypeError, OverflowError: it is of another version, or is none.
     """
     version, fields = orjson.loads(body)
     if version != _VERSION:

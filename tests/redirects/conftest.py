@@ -12,6 +12,8 @@ from flask import Flask
 from api.app import create_app
 from api.clicks.records import ClickRecord, read_segment
 from config.settings import Settings
+from tests.caller import Caller
+from tests.redirects.shared_redis import SharedRedis
 from tests.redirects.visitor import Visitor
 
 AppMaker = Callable[..., Flask]
@@ -61,6 +63,35 @@ def redis_url(settings: Settings) -> str:
     if settings.redis_url is None:
         pytest.skip("needs Redis: TEST_REDIS_URL, which scripts/test sets")
     return settings.redis_url
+
+
+@pytest.fixture(scope="session")
+def own_redis(
+    settings: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SharedRedis]:
+    """A Redis of these tests only."""
+    server = SharedRedis(tmp_path_factory.mktemp("redis") / "valkey", settings)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def shared(own_redis: SharedRedis) -> SharedRedis:
+    """An empty Redis."""
+    own_redis.client.flushall()
+    return own_redis
+
+
+@pytest.fixture
+def make(make_app: AppMaker, shared: SharedRedis) -> AppMaker:
+    """Makes processes that share that Redis."""
+    return lambda **changes: make_app(**({"REDIS_URL": shared.url} | changes))
+
+
+@pytest.fixture
+def owner(make: AppMaker, caller: Caller) -> Caller:
+    """Makes and changes links in one of them."""
+    return Caller(make(), caller.identity, caller.workspace_id, caller.key)
 
 
 @pytest.fixture
