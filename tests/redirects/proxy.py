@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from types import TracebackType
 from typing import Self
 
 _SLICE_SECONDS = 0.05
+_LISTEN_SECONDS = 10.0
 
 
 class Relay:
@@ -63,9 +65,18 @@ class Relay:
             self._start(self._accept, self._listener)
 
     def _listen(self, port: int) -> socket.socket:
-        listener = socket.create_server(("127.0.0.1", port))
-        listener.settimeout(_SLICE_SECONDS)
-        return listener
+        deadline = time.monotonic() + _LISTEN_SECONDS
+        while True:
+            try:
+                listener = socket.create_server(("127.0.0.1", port))
+            except OSError:
+                # Somebody's connection has the port for its own end; most are short.
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_SLICE_SECONDS)
+            else:
+                listener.settimeout(_SLICE_SECONDS)
+                return listener
 
     def _start(self, work: object, *arguments: object) -> None:
         thread = threading.Thread(target=work, args=arguments, daemon=True)  # type: ignore[arg-type]
