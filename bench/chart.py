@@ -12,7 +12,8 @@ _VALUE_WIDTH = 170
 _BAR, _GAP = 22, 8
 _TITLE, _AFTER = 34, 18
 _MARGIN = 24
-_OWN, _OTHER, _INK, _FAINT, _PAPER = "#0b6e4f", "#b7bfc7", "#1b1f24", "#5a6370", "#ffffff"
+OWN, OWN_FAINT, OTHER = "#0b6e4f", "#8cc0ae", "#b7bfc7"
+_INK, _FAINT, _PAPER = "#1b1f24", "#5a6370", "#ffffff"
 _FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
@@ -23,7 +24,7 @@ class Bar:
     label: str
     value: float
     note: str = ""
-    own: bool = False
+    colour: str = OTHER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,13 +66,13 @@ def _panel(panel: Panel, top: int) -> list[str]:
     for place, bar in enumerate(panel.bars):
         y = top + _TITLE + place * (_BAR + _GAP)
         width = max(round(room * bar.value / longest), 1)
-        weight = 600 if bar.own else 400
+        weight = 600 if bar.colour == OWN else 400
         baseline = y + _BAR - 6
         said = f"{bar.value:,.0f}" + (f" · {bar.note}" if bar.note else "")
         parts += [
             _text(start - 10, baseline, bar.label, weight=weight, anchor="end"),
             f'<rect x="{start}" y="{y}" width="{width}" height="{_BAR}" rx="3" '
-            f'fill="{_OWN if bar.own else _OTHER}"/>',
+            f'fill="{bar.colour}"/>',
             _text(start + width + 8, baseline, said, weight=weight),
         ]
     return parts

@@ -39,7 +39,6 @@ class Contestant:
 
     name: str
     source: str  # where it can be read
-    does: str  # what it does for a request, in a few words
     health: str = "/"
     records_clicks = False
 

@@ -29,7 +29,6 @@ class Express(Contestant):
 
     name = "Express 5"
     source = "bench/rivals/express"
-    does = "the same job: process cache, Redis, PostgreSQL; clicks to a Redis list"
     health = "/health"
     records_clicks = True
 

@@ -18,7 +18,6 @@ class Nginx(Contestant):
 
     name = "nginx, a constant"
     source = "bench/rivals/nginx.conf"
-    does = "answers `return 302`"
 
     def command(self) -> Sequence[str]:
         config = self.folder / "nginx.conf"
@@ -56,7 +55,6 @@ class BareWsgi(_Gunicorn):
 
     name = "bare WSGI callable"
     source = "bench/rivals/wsgi.py"
-    does = "answers a constant, on gunicorn's own gevent worker"
     application = "bench.rivals.wsgi:app"
 
     def location_of(self, link: Link) -> str:  # noqa: ARG002 - it knows none
@@ -68,7 +66,6 @@ class BareFlask(_Gunicorn):
 
     name = "bare Flask route"
     source = "bench/rivals/flask_route.py"
-    does = "looks nothing up, on gunicorn's own gevent worker"
     application = "bench.rivals.flask_route:app"
 
     def location_of(self, link: Link) -> str:

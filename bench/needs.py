@@ -13,7 +13,7 @@ from tests.running import ROOT
 EXPRESS = ROOT / "bench" / "rivals" / "express"
 _PACKAGES = {"wrk": "wrk", "nginx": "nginx", "node": "nodejs", "npm": "npm"}
 # Where distributions keep servers; not in everybody's PATH.
-_PLACES = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
+_SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 _NODE = (20, 12)
 
 
@@ -23,7 +23,7 @@ def find(program: str) -> str:
     Raises:
         EmbeddedError: it is not there; the message says how to get it.
     """
-    found = shutil.which(program, path=_PLACES)
+    found = shutil.which(program, path=_SEARCHED)
     if found is None:
         raise EmbeddedError(f"{program} is not installed: apt-get install {_PACKAGES[program]}")
     return found
@@ -35,7 +35,7 @@ def check() -> None:
     Raises:
         EmbeddedError: something is missing; the message names all of it.
     """
-    missing = [name for name in _PACKAGES if shutil.which(name, path=_PLACES) is None]
+    missing = [name for name in _PACKAGES if shutil.which(name, path=_SEARCHED) is None]
     if missing:
         packages = " ".join(_PACKAGES[name] for name in missing)
         raise EmbeddedError(f"not installed: {', '.join(missing)} (apt-get install {packages})")

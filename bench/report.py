@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Sized
 from dataclasses import dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from bench import chart, needs
@@ -14,9 +15,14 @@ from bench.express import Express
 from bench.floors import BareWsgi
 from bench.parts import Comparison
 from bench.rounds import Figures
+from bench.signpost import Signpost
 
 _MEGABYTE = 1 << 20
-_LINKED = "../{source}"
+_BUSY_SHARE = 0.1
+_SUBTITLE = (
+    "32 connections. Signpost and Express keep and count every click, the others do nothing."
+)
+_PLACE = ("cores", "processor")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +55,9 @@ class Report:
 
     def heading(self) -> str:
         """One line about the machine."""
-        return ", ".join(f"{name} {value}" for name, value in self.machine.items())
+        rest = {name: value for name, value in self.machine.items() if name not in _PLACE}
+        place = "{cores} cores ({processor})".format(**self.machine)
+        return ", ".join([place, *(f"{name} {value}" for name, value in rest.items())])
 
     def markdown(self) -> str:
         """The section of a document, without its heading."""
@@ -65,8 +73,7 @@ class Report:
     def picture(self) -> str:
         """Requests per second of the comparisons that a reader looks for first, as SVG."""
         panels = [_panel(one) for one in self.comparisons if one.part in ("redirects", "api")]
-        cores = f"one core for the server, {self.comparisons[0].figures[0].connections} connections"
-        return chart.draw("Requests per second", cores, panels)
+        return chart.draw("Requests per second of one core", _SUBTITLE, panels)
 
 
 def table(comparison: Comparison, *, linked: bool = False) -> list[list[str]]:
@@ -74,13 +81,12 @@ def table(comparison: Comparison, *, linked: bool = False) -> list[list[str]]:
     express = _named(comparison, Express.name)
     wsgi = _named(comparison, BareWsgi.name)
     header = ["", "requests/s", "p50 ms", "p99 ms", "CPU", "per CPU second", "RSS MB", "PSS MB"]
-    header += ["× Express", "per CPU second"] if express else []
+    header += ["× Express", "× Express per CPU second"] if express else []
     header += ["× bare WSGI"] if wsgi else []
     rows = [header]
     for one in comparison.figures:
-        source = _LINKED.format(source=one.source.partition(" ")[0])
         row = [
-            f"[{one.name}]({source})" if linked else one.name,
+            f"[{one.name}](../{one.source})" if linked else one.name,
             f"{one.requests_per_second:,.0f}",
             f"{one.p50_ms:,.2f}",
             f"{one.p99_ms:,.2f}",
@@ -100,13 +106,13 @@ def table(comparison: Comparison, *, linked: bool = False) -> list[list[str]]:
 
 def notes(comparison: Comparison) -> list[str]:
     """What must be known beside the numbers: accounts, errors, a machine that was busy."""
-    found = []
-    for one in comparison.figures:
-        if one.counted is not None:
-            found.append(_account(one, "clicks" if one.counting_seconds else "links"))
-        found += one.warnings()
-    errors = sum(sum(one.errors.values()) for one in comparison.figures)
-    found.append(f"Errors (sockets, time-outs, statuses): {errors:,}")
+    figures = comparison.figures
+    found = [_account(one) for one in figures if one.counted is not None]
+    errors = sum(sum(one.errors.values()) for one in figures)
+    found.append(f"errors (sockets, time-outs, statuses): {errors:,}")
+    busy = [f"{one.name} {one.others_cpu:.0%}" for one in figures if one.others_cpu > _BUSY_SHARE]
+    if busy:
+        found.append(f"the machine did other things on the servers' cores: {', '.join(busy)}")
     return found
 
 
@@ -121,11 +127,11 @@ def text(comparison: Comparison) -> str:
     return "\n".join([*lines, *(f"  {note}" for note in notes(comparison))])
 
 
-def machine(cores: Sequence[int] | frozenset[int]) -> dict[str, str]:
+def machine(cores: Sized) -> dict[str, str]:
     """What the figures depend on."""
     return {
         "cores": str(len(cores)),
-        "of": _processor(),
+        "processor": _processor(),
         "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
         "gunicorn": version("gunicorn"),
@@ -135,11 +141,14 @@ def machine(cores: Sequence[int] | frozenset[int]) -> dict[str, str]:
     }
 
 
-def _account(one: Figures, things: str) -> str:
-    took = f", in {one.counting_seconds:.1f} s after the load" if one.counting_seconds else ""
+def _account(one: Figures) -> str:
+    """What was answered and what was counted: clicks by a consumer afterwards, links as rows."""
+    things, took = ("clicks", f" in {one.counting_seconds:.1f} s after the load")
+    if not one.counting_seconds:
+        things, took = "links", ""
     more = (one.counted or 0) - one.answered
-    cut_off = f" ({more:,} more were asked for when a load ended)" if more else ""
-    return f"{one.name}: {one.answered:,} answered, {one.counted:,} {things} counted{cut_off}{took}"
+    cut_off = f", {more:,} of them asked for when a load was cut off" if more > 0 else ""
+    return f"{one.name}: {one.answered:,} answered, {one.counted:,} {things} counted{took}{cut_off}"
 
 
 def _named(comparison: Comparison, name: str) -> Figures | None:
@@ -152,17 +161,17 @@ def _panel(comparison: Comparison) -> chart.Panel:
     express = _named(comparison, Express.name)
     bars = []
     for one in comparison.figures:
-        own = one.name.startswith("Signpost")
-        ratio = one.requests_per_second / express.requests_per_second if express and own else 0
-        note = f"{ratio:.1f} × Express" if ratio else ""
-        label = one.name
-        bars.append(chart.Bar(label=label, value=one.requests_per_second, note=note, own=own))
+        note, colour = "", chart.OTHER
+        if express and one.name.startswith(Signpost.name):
+            note = f"{one.requests_per_second / express.requests_per_second:.1f} × Express"
+            colour = chart.OWN if one.name == Signpost.name else chart.OWN_FAINT
+        bars.append(
+            chart.Bar(label=one.name, value=one.requests_per_second, note=note, colour=colour)
+        )
     return chart.Panel(title=comparison.title, bars=bars)
 
 
 def _processor() -> str:
-    with open("/proc/cpuinfo") as stream:  # noqa: PTH123
-        for line in stream:
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.machine()
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

@@ -17,8 +17,6 @@ from bench.contestants import Account, Contestant
 from bench.usage import Memory, memory_of
 from bench.wrk import Requests, Run, run
 
-_BUSY_SHARE = 0.1
-
 # Told how many loads are done, each time some are.
 Progress: TypeAlias = Callable[[int], None]
 
@@ -27,6 +25,7 @@ Progress: TypeAlias = Callable[[int], None]
 class Effort:
     """How much is measured."""
 
+    links: int
     runs: int
     seconds: int
     warm_seconds: int
@@ -62,7 +61,6 @@ class Figures:
 
     name: str
     source: str
-    does: str
     connections: int
     requests_per_second: float
     requests_per_cpu_second: float
@@ -90,12 +88,6 @@ class Figures:
         if not self.adds_up():
             found.append(f"{self.name}: {self.answered:,} answered, but {self.counted:,} counted")
         return found
-
-    def warnings(self) -> list[str]:
-        """What makes them worth less."""
-        if self.others_cpu < _BUSY_SHARE:
-            return []
-        return [f"{self.name}: others took {self.others_cpu:.0%} of a core from the server"]
 
     def adds_up(self) -> bool:
         """Whether all that was answered was counted, and nothing that was not asked."""
@@ -142,7 +134,6 @@ def _sum_up(
     return Figures(
         name=subject.contestant.name,
         source=subject.contestant.source,
-        does=subject.contestant.does,
         connections=effort.connections,
         **medians,
         rss_bytes=memory.rss_bytes,

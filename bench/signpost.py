@@ -27,8 +27,8 @@ _SETTINGS = {"SPOOL_MAX_BYTES": str(1 << 40), "GUNICORN_MAX_REQUESTS": "0"}
 class Signpost(Contestant):
     """One web server, over servers that it shares with other contestants."""
 
-    source = "wsgi.py with config/gunicorn.py"
-    does = "the whole job: every click is written to the spool before its answer"
+    name = "Signpost"
+    source = "config/gunicorn.py"
     health = "/health/ready"
     records_clicks = True
 
@@ -38,7 +38,7 @@ class Signpost(Contestant):
         cores: Cores,
         servers: PrivateSystem,
         *,
-        name: str = "Signpost",
+        name: str = name,
         workers: int = 1,
         everywhere: frozenset[int],
         settings: Mapping[str, str] | None = None,
