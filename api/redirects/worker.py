@@ -42,7 +42,8 @@ class RedirectWorker(Worker):
 
     def _parser(self, cfg: Any, source: Any, source_addr: Any, *rest: Any, **more: Any) -> Any:
         plain = type(source_addr) is tuple and not isinstance(source, ssl.SSLSocket)
-        if self.fast is None or not plain or rest or more:
+        # Without keep-alive gunicorn waits for nothing, and each answer says that it is the last.
+        if self.fast is None or not cfg.keepalive or not plain or rest or more:
             return self._get_parser(cfg, source, source_addr, *rest, **more)
         return _Parser(cfg, source, source_addr, self)
 
@@ -68,6 +69,7 @@ class RedirectWorker(Worker):
             if answered is None:
                 return data
             turn.add(client, *answered)
+            # Not counted for max_requests, which at this pace would be over in seconds.
             waiting.since = time.monotonic()
 
 
