@@ -38,6 +38,12 @@ def wait_until_read(connection: socket.socket) -> None:
         time.sleep(0.002)
 
 
+def unread_bytes(connection: socket.socket) -> int:
+    """What was sent over a connection of this host and not read at its other end."""
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_DGRAM, _SOCK_DIAG) as netlink:
+        return _unread_bytes(netlink, connection.getpeername(), connection.getsockname())
+
+
 def _unread_bytes(netlink: socket.socket, end: tuple[str, int], peer: tuple[str, int]) -> int:
     """What the connection's end has received and nobody read; 0 once there is none."""
     place = struct.pack(">HH", end[1], peer[1])

@@ -165,6 +165,7 @@ class Pair:
             late = side.server.spool.read()
             assert not late, f"{side.name} wrote clicks that nobody was answered: {late}"
             assert side.redirects == side.clicks, (side.name, side.redirects, side.clicks)
+            assert not side.server.errors, side.server.errors[0]
         assert self.fast.clicks == self.plain.clicks
         fast, plain = (Counter(side.server.spool.orphans) for side in self.sides)
         if fast != plain:

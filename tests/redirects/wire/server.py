@@ -50,10 +50,20 @@ class WebServer:
         return self._log.read_text(errors="replace")
 
     @property
+    def errors(self) -> list[str]:
+        """What went wrong in its own opinion."""
+        return [line for line in self.log.splitlines() if '"level": "error"' in line]
+
+    @property
     def worker(self) -> int:
         """The process id of its worker."""
-        (number,) = children_of(self._process.pid)
+        (number,) = self.workers
         return number
+
+    @property
+    def workers(self) -> list[int]:
+        """The process ids of its workers: none, one, or two while one is replaced."""
+        return list(children_of(self._process.pid))
 
     def start(self) -> None:
         """Start it; `wait_ready` tells when it answers."""
@@ -67,8 +77,8 @@ class WebServer:
         """Wait until it answers."""
         deadline = time.monotonic() + _START_SECONDS
         while not self._answers():
-            assert self._process.poll() is None, self.log
-            assert time.monotonic() < deadline, self.log
+            assert self._process.poll() is None, self.log[-2000:]
+            assert not self.errors and time.monotonic() < deadline, self.log[-2000:]
             time.sleep(0.05)
 
     def _answers(self) -> bool:
