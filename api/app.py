@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from flask import Flask, Request
+from flask import Flask
 from flask.json.provider import JSONProvider
-from flask.sessions import NullSession, SessionInterface
 
 from api.clicks.folder import SpoolFolder
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
+from api.core.application import Application
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
 from api.core.limits import RateLimiter
@@ -49,21 +49,10 @@ class OrjsonProvider(JSONProvider):
         return orjson.loads(s)
 
 
-class _NoSessions(SessionInterface):
-    """Nobody has a session: each request brings its credential."""
-
-    _nothing = NullSession()
-
-    def open_session(self, app: Flask, request: Request) -> NullSession:
-        del app, request
-        return self._nothing
-
-
 def create_app(settings: Settings) -> Flask:
     """The WSGI application; it connects to nothing until the first request or `start_worker`."""
-    app = Flask("api", static_folder=None)
+    app = Application("api", static_folder=None)
     app.json = OrjsonProvider(app)
-    app.session_interface = _NoSessions()
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.url_map.converters["id"] = IdConverter

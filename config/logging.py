@@ -90,8 +90,9 @@ def write_request_line(level: int, facts: Mapping[str, Any]) -> bool:
         "timestamp": datetime.now(UTC),
     }
     # One write of the whole line: lines of other processes may come between, but none within.
-    sys.stderr.write(orjson.dumps(line, option=_LINE_OPTIONS).decode())
-    sys.stderr.flush()
+    stream = sys.stderr.buffer
+    stream.write(orjson.dumps(line, option=_LINE_OPTIONS))
+    stream.flush()
     return True
 
 

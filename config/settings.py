@@ -224,8 +224,16 @@ class Settings:
     max_body_bytes: int = _integer(
         2 * 1024 * 1024, "Largest request body that is read; more answers 413.", 1024
     )
-    db_pool_size: int = _integer(5, "Connections kept per database and process.", 1, 500)
-    db_max_overflow: int = _integer(5, "Connections above the pool size under load.", 0, 500)
+    db_pool_size: int = _integer(
+        5,
+        "Connections kept per database and process for transactions, and at most as many for "
+        "single statements.",
+        1,
+        500,
+    )
+    db_max_overflow: int = _integer(
+        5, "Connections for transactions above the pool size under load.", 0, 500
+    )
     db_pool_timeout_seconds: float = _seconds(
         2.0, "Longest wait for a pooled connection; then the answer is 503."
     )

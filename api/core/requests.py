@@ -6,9 +6,10 @@ import logging
 import os
 import re
 import time
+from typing import Any, cast
 
 import structlog
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response, g, request
 
 from config.logging import write_request_line
 
@@ -28,42 +29,48 @@ def register_request_hooks(app: Flask) -> None:
 
 
 def _begin() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
-    g.started = time.perf_counter()
+    # Each use of `request` and `g` looks for the context anew: here, once for all of them.
+    facts = g._get_current_object()
+    given = request.headers.get("X-Request-ID")
+    facts.request_id = given if given and REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+    facts.started = time.perf_counter()
 
 
 def _finish(response: Response) -> Response:
-    request_id = g.get("request_id")
+    facts = g._get_current_object()
+    request_id = facts.get("request_id")
     if request_id is None:  # an error before the first hook, such as an unreadable Host
         return response
-    response.headers["X-Request-ID"] = request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    # A proxy may keep what says nothing, and an answer to `X-Api-Key` is one caller's own.
-    response.headers.setdefault("Cache-Control", "private, no-cache")
+    headers = response.headers
+    headers.add("X-Request-ID", request_id)
+    headers.add("X-Content-Type-Options", "nosniff")
+    if "Cache-Control" not in headers:
+        # A proxy may keep what says nothing, and an answer to `X-Api-Key` is one caller's own.
+        headers.add("Cache-Control", "private, no-cache")
+    asked = cast(Any, request)._get_current_object()
     # A redirect is too frequent for a line each; its click is its record.
-    level = logging.DEBUG if request.endpoint == "redirects.follow" else logging.INFO
+    level = logging.DEBUG if asked.endpoint == "redirects.follow" else logging.INFO
     if _levels.isEnabledFor(level):
-        _tell(level, response.status_code, request_id)
+        _tell(level, asked, facts, response.status_code)
     return response
 
 
-def _tell(level: int, status: int, request_id: str) -> None:
-    caller, rule = g.get("principal"), request.url_rule
+def _tell(level: int, asked: Request, about: Any, status: int) -> None:
+    caller, rule = about.get("principal"), asked.url_rule
     facts = {
-        "method": request.method,
+        "method": asked.method,
         "route": rule.rule if rule else None,
         "status": status,
-        "duration_ms": round((time.perf_counter() - g.started) * 1000, 2),
-        "request_id": request_id,
-        "trace_id": _trace_id(),
+        "duration_ms": round((time.perf_counter() - about.started) * 1000, 2),
+        "request_id": about.request_id,
+        "trace_id": _trace_id(asked),
         "workspace": caller.workspace_id if caller else None,
     }
     if not write_request_line(level, facts):
         log.log(level, "request", **facts)
 
 
-def _trace_id() -> str | None:
-    given = request.headers.get("traceparent")
+def _trace_id(asked: Request) -> str | None:
+    given = asked.headers.get("traceparent")
     match = _TRACEPARENT.fullmatch(given) if given else None
     return match[1] if match else None

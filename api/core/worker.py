@@ -10,6 +10,8 @@ from typing import Any, Self
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
+from api.core.sending import JoinedSocket
+
 # An idle client may be sending its next request just now; after this, it is told to reconnect.
 _LAST_REQUEST_SECONDS = 0.5
 _REAP_SECONDS = 1.0
@@ -33,6 +35,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.spawn(self._release_when_stopping)
         gevent.spawn(self._reap)
         super().run()
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        """Answer one request, with its headers and its body sent together."""
+        joined = JoinedSocket(sock)
+        try:
+            return super().handle_request(listener_name, req, joined, addr)
+        finally:
+            joined.flush()
 
     def _reap(self) -> None:
         # One look at all connections each second costs less than a timer for each request.

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import psycopg2
-from sqlalchemy import Engine, exc
+from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
-from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.sql.expression import Executable, Select
 
-from api.core.database.failures import away, busy
+from api.core.database.connections import Connections
+from api.core.database.failures import away
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -53,20 +53,15 @@ class Question(Command):
 class ReadOnce:
     """A connection for questions, each of which sees what is committed when it is asked."""
 
-    __slots__ = ("_connection", "_engine", "_fairy")
+    __slots__ = ("_connections", "_driver", "_held", "_watchers")
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, connections: Connections, engine: Engine) -> None:
+        self._connections = connections
+        self._watchers = engine.dispatch.before_cursor_execute
 
     def __enter__(self) -> Self:
-        try:
-            self._fairy: PoolProxiedConnection = self._engine.raw_connection()
-        except exc.TimeoutError as error:
-            raise busy(error) from error
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            raise away(error) from error
-        self._connection = cast(Any, self._fairy.dbapi_connection)
-        self._connection.autocommit = True
+        self._held = self._connections.take()
+        self._driver = self._held.driver
         return self
 
     def __exit__(
@@ -75,11 +70,7 @@ class ReadOnce:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._connection.closed:
-            self._fairy.invalidate(error)
-        else:
-            self._connection.autocommit = False
-            self._fairy.close()
+        self._connections.give(self._held, usable=not self._driver.closed)
         if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
             raise away(error) from error
 
@@ -94,9 +85,9 @@ class ReadOnce:
 
     def _run(self, command: Command, values: dict[str, Any]) -> list[Any]:
         values |= command.constants
-        with self._connection.cursor() as cursor:
+        with self._driver.cursor() as cursor:
             # Whoever watches the statements of sessions is told of these too.
-            for note in self._engine.dispatch.before_cursor_execute:
+            for note in self._watchers:
                 note(None, cursor, command.sql, values, None, False)
             cursor.execute(command.sql, values)
             return list(map(command.row_of, cursor.fetchall()))

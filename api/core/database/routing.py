@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import Engine, exc
 from sqlalchemy.orm import Session
 
-from api.core.database.engines import make_engine
+from api.core.database.engines import make_connections, make_engine
 from api.core.database.failures import away, busy
 from api.core.database.prepared import ReadOnce, WriteOnce
 from config.settings import Settings
@@ -37,6 +37,7 @@ class Database:
         if settings.database_url is None:
             raise ValueError("a database needs a URL")
         self._primary = make_engine(settings.database_url, settings)
+        self._once = make_connections(self._primary, settings)
 
     def write(self, slot: int) -> AbstractContextManager[WriteSession]:
         """Write to the shard that owns `slot`."""
@@ -60,7 +61,7 @@ class Database:
 
     def write_once(self, slot: int) -> WriteOnce:
         """Commands to the shard that owns `slot`, each a transaction of its own."""
-        return WriteOnce(self._shard_of(slot))
+        return WriteOnce(self._once, self._shard_of(slot))
 
     def read_once(
         self,
@@ -68,15 +69,15 @@ class Database:
         workspace: int | None = None,  # noqa: ARG002 - as in `read`
     ) -> ReadOnce:
         """Questions to the shard that owns `slot`, each a transaction of its own."""
-        return ReadOnce(self._shard_of(slot))
+        return ReadOnce(self._once, self._shard_of(slot))
 
     def read_each_once(self) -> Iterator[ReadOnce]:
         """The same for each shard, for questions that no slot answers alone."""
-        yield ReadOnce(self._primary)
+        yield ReadOnce(self._once, self._primary)
 
     def read_directory_once(self) -> ReadOnce:
         """Questions to the directory, each a transaction of its own."""
-        return ReadOnce(self._primary)
+        return ReadOnce(self._once, self._primary)
 
     def shard_slots(self) -> Sequence[int]:
         """One slot of each shard: `write` and `read` of each of them reach all shards."""
@@ -105,6 +106,7 @@ class Database:
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
         self._primary.dispose(close=close)
+        self._once.drop_idle(close=close)
 
     def _shard_of(self, slot: int) -> Engine:
         if not 0 <= slot < 1024:
