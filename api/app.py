@@ -32,7 +32,6 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
     from api.links.service import LinkService
-    from api.redirects.shared import SharedTargets
 
 API_PREFIX = "/api/v1"
 
@@ -125,25 +124,6 @@ def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
     register_service(app, LiveService(links, hub, hears=settings.redis_url is not None))
 
 
-def _make_shared_targets(settings: Settings) -> SharedTargets | None:
-    """What processes share of links through Redis, where there is one."""
-    from api.core.copies import SharedCopies  # noqa: PLC0415
-    from api.redirects.shared import SharedTargets  # noqa: PLC0415
-
-    if settings.redis_url is None or settings.redirect_shared_seconds == 0:
-        return None
-    copies = SharedCopies(
-        settings.redis_url,
-        settings.redirect_redis_timeout_seconds,
-        settings.resolved_secret_key(),
-    )
-    return SharedTargets(
-        copies,
-        life_seconds=settings.redirect_shared_seconds,
-        stale_seconds=min(settings.redirect_shared_stale_seconds, settings.redirect_stale_seconds),
-    )
-
-
 def _add_redirects(
     app: Flask, settings: Settings, db: Database, evictions: Evictions, spool: Spool
 ) -> None:
@@ -153,6 +133,8 @@ def _add_redirects(
     from api.redirects.fast import FastPath  # noqa: PLC0415
     from api.redirects.prepared import PreparedAnswers  # noqa: PLC0415
     from api.redirects.service import RedirectService  # noqa: PLC0415
+    from api.redirects.shared import make_shared_targets  # noqa: PLC0415
+    from api.redirects.warming import WarmStart  # noqa: PLC0415
 
     cache = TargetCache(
         entries=settings.redirect_cache_entries,
@@ -164,9 +146,8 @@ def _add_redirects(
     evictions.on_evict(cache.evict)
     evictions.on_sync(cache.set_synced)
     limiter = RateLimiter(settings.redis_url, settings.redis_timeout_seconds)
-    redirects = RedirectService(
-        db, cache, _make_shared_targets(settings), limiter, settings.password_tries_per_minute
-    )
+    shared = make_shared_targets(settings, settings.redirect_redis_timeout_seconds)
+    redirects = RedirectService(db, cache, shared, limiter, settings.password_tries_per_minute)
     register_service(app, redirects)
     register_service(app, ClickRecorder(spool))
     prepared = PreparedAnswers(cache, settings.redirect_cache_entries, redirects.refresh_soon)
@@ -174,6 +155,16 @@ def _add_redirects(
     evictions.on_evict(prepared.evict)
     evictions.on_sync(lambda _: prepared.clear())
     cache.on_put(prepared.renewed)
+    warm_start = WarmStart(
+        db,
+        cache,
+        entries=min(settings.redirect_warm_entries, settings.redirect_cache_entries),
+        life_seconds=settings.redirect_cache_seconds,
+        hears=settings.redis_url is not None,
+    )
+    runtime: Runtime = app.extensions["signpost"]
+    runtime.on_start.append(warm_start.start)
+    runtime.on_stop.append(warm_start.stop)
     register_service(app, prepared)
     if settings.redirect_fast_path:
         # Made in each worker: request ids of two must not be the same.

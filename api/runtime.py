@@ -27,7 +27,9 @@ class Runtime:
     spool: Spool
     orphans: OrphanVisits
     shipper: Shipper | None = None
+    on_start: list[Callable[[], None]] = field(default_factory=list)
     on_end_answers: list[Callable[[], None]] = field(default_factory=list)
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
 
     def dispose_after_fork(self) -> None:
         """Forget connections that belong to the parent process, without closing them."""
@@ -40,6 +42,8 @@ class Runtime:
         self.evictions.start()
         if self.shipper is not None:
             self.shipper.start()
+        for start in self.on_start:
+            start()
 
     def end_answers(self) -> None:
         """End the answers that go on until somebody ends them: the process is about to stop."""
@@ -49,6 +53,8 @@ class Runtime:
     def stop_worker(self) -> None:
         """Seal what is recorded, ship it where there is a broker, and let go."""
         self.end_answers()
+        for stop in self.on_stop:
+            stop()
         self.evictions.stop()
         self.orphans.stop()
         self.spool.close()

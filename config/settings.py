@@ -265,6 +265,11 @@ class Settings:
     redirect_stale_seconds: float = _seconds(
         86_400.0, "How long past its life a cached link still redirects while PostgreSQL is away."
     )
+    redirect_warm_entries: int = _integer(
+        10_000,
+        "Of the most clicked links, how many each process loads in the background when it starts; "
+        "0: none.",
+    )
     redirect_shared_seconds: float = _setting(
         300.0,
         ma.fields.Float(validate=validate.Range(min=0)),

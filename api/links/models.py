@@ -139,3 +139,12 @@ class LinkTotal(ShardTable):
     link_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     clicks: Mapped[int] = mapped_column(BigInteger)
     last_clicked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    # Clicks in steps of 28 %, for an order by index. An index on `clicks` itself would be written
+    # with each addition; one on a column that seldom changes lets PostgreSQL leave all indexes
+    # alone (heap-only tuples).
+    magnitude: Mapped[int] = mapped_column(
+        SmallInteger,
+        Computed("(floor(4 * ln(greatest(clicks, 1)::float8)))::smallint", persisted=True),
+    )
+
+    __table_args__ = (Index("ix_link_totals_magnitude", "magnitude", "slot", "link_id"),)

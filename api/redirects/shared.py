@@ -10,6 +10,7 @@ import orjson
 
 from api.core.copies import Look, SharedCopies
 from api.redirects.cache import EVICTION_PREFIX, Target
+from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ class SharedTargets:
         if target is None:
             miss_seconds = min(_MISS_SECONDS, self._life_seconds)
             self._copies.keep(EVICTION_PREFIX + key, found.look, _pack(None), miss_seconds, 0)
-        elif _is_sharable(target):
+        elif is_sharable(target):
             name, body = EVICTION_PREFIX + key, _pack(target)
             self._copies.keep(name, found.look, body, self._life_seconds, self._stale_seconds)
 
@@ -78,7 +79,7 @@ class SharedTargets:
         sharable = [
             (EVICTION_PREFIX + key, look_each[key], _pack(target))
             for key, target in targets.items()
-            if key in look_each and _is_sharable(target)
+            if key in look_each and is_sharable(target)
         ]
         return self._copies.keep_each(sharable, self._life_seconds, self._stale_seconds)
 
@@ -103,8 +104,20 @@ class SharedTargets:
         return Found(look, True, target, ageing)
 
 
-def _is_sharable(target: Target) -> bool:
-    # The hash of a password is a secret of the database, and Redis may be read by more people.
+def make_shared_targets(settings: Settings, timeout_seconds: float) -> SharedTargets | None:
+    """The level as the settings want it; None for none."""
+    if settings.redis_url is None or settings.redirect_shared_seconds == 0:
+        return None
+    return SharedTargets(
+        SharedCopies(settings.redis_url, timeout_seconds, settings.resolved_secret_key()),
+        life_seconds=settings.redirect_shared_seconds,
+        stale_seconds=min(settings.redirect_shared_stale_seconds, settings.redirect_stale_seconds),
+    )
+
+
+def is_sharable(target: Target) -> bool:
+    """Whether a target may be kept in Redis: the hash of a password is a secret of the database,
+    and Redis may be read by more people."""
     return target.password_hash is None
 
 

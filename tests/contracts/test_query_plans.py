@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, event, text
 from api.app import create_app
 from api.core.database.migrate import migrate
 from api.identity.service import IdentityService
+from api.redirects.warming import MostClicked
 from config.settings import Settings
 from tests.caller import Caller
 from tests.contracts.scratch import scratch_database
@@ -216,3 +217,17 @@ def test_requests_about_one_link_read_indexes(filled: Filled) -> None:
             lambda: caller.delete(path),  # noqa: B023
         ):
             assert_no_scan(app, request)
+
+
+def test_most_clicked_links_are_found_by_index(filled: Filled) -> None:
+    links = MostClicked(filled.app.extensions["signpost"].db, 2_000, 500)
+    found = 0
+    with recorded(filled.app) as sent:
+        while (targets := links.read()) is not None:
+            found += len(targets)
+            links.advance()
+    assert 1_900 < found <= 2_000
+    statements = [statement for statement in sent if "link_totals" in statement.sql]
+    assert len(statements) == 4
+    for statement in statements:
+        assert scans(filled.app, statement) == []
