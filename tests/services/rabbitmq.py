@@ -11,15 +11,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pika
 
 from api.core.embedded import processes
+from tests.services import debian
 from tests.services.network import free_ports
 
 INSTALL = "apt-get install rabbitmq-server"
@@ -148,42 +146,8 @@ def wait_until_up(url: str, seconds: float = 120) -> None:
 
 def available() -> bool:
     """Whether RabbitMQ is installed, after installing it where that may be done."""
-    if not _PROGRAM.exists() and os.geteuid() == 0 and shutil.which("apt-get"):
-        sys.stderr.write("Installing RabbitMQ with apt-get, once ...\n")
-        with _no_services():
-            _apt("update") and _apt(
-                "install", "--yes", "--no-install-recommends", "rabbitmq-server"
-            )
-        _keep_disabled()
+    if not _PROGRAM.exists() and debian.can_install():
+        debian.install(
+            "rabbitmq-server", ["rabbitmq-server.service", "epmd.service", "epmd.socket"]
+        )
     return _PROGRAM.exists()
-
-
-def _apt(*arguments: str) -> bool:
-    environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-    command = ["apt-get", "--quiet", *arguments]
-    done = subprocess.run(command, check=False, env=environ, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.stderr.write(f"{' '.join(command)} failed:\n{done.stderr}")
-    return done.returncode == 0
-
-
-@contextmanager
-def _no_services() -> Iterator[None]:
-    """Keep apt from starting what it installs: Debian asks /usr/sbin/policy-rc.d before it does."""
-    policy = Path("/usr/sbin/policy-rc.d")
-    if policy.exists():
-        yield  # somebody decides that already
-        return
-    policy.write_text("#!/bin/sh\nexit 101\n")
-    policy.chmod(0o755)
-    try:
-        yield
-    finally:
-        policy.unlink()
-
-
-def _keep_disabled() -> None:
-    """The system's own node shall not start at the next boot either: nobody asked for it."""
-    if shutil.which("systemctl"):
-        units = ["rabbitmq-server.service", "epmd.service", "epmd.socket"]
-        subprocess.run(["systemctl", "disable", *units], check=False, capture_output=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -29,6 +30,7 @@ _SETTINGS = {
 }
 # A worker learns of Redis, and so keeps links for long, a moment after it has started.
 _WARM_UP_ROUNDS = 3
+_AT_A_TIME = 8
 
 
 class Difference(AssertionError):
@@ -56,7 +58,7 @@ class Side:
     def visit(self, message: Message) -> Conversation:
         """Send a message."""
         conversation = talk(self.port, message)
-        self.redirects += redirects_to(conversation, TARGET.encode())
+        self.redirects += redirects(conversation)
         return conversation
 
     def read_clicks(self) -> list[ClickRecord]:
@@ -148,12 +150,39 @@ class Pair:
             raise Difference("\n".join([*problems, str(message)]))
         return plain
 
+    def compare_together(self, messages: Sequence[Message]) -> list[Conversation]:
+        """Send messages to both, some at a time; answers what both said to each.
+
+        Raises:
+            Difference: see `compare`; of the clicks only all together are compared.
+        """
+        both = []
+        for side in self.sides:
+            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+                said = list(pool.map(partial(talk, side.port), messages))
+            answered, clicks = sum(map(redirects, said)), side.read_clicks()
+            assert answered == len(clicks), (side.name, answered, len(clicks))
+            side.redirects += answered
+            both.append((said, clicks))
+        (fast, fast_clicks), (plain, plain_clicks) = both
+        problems = [
+            "\n".join([*found, str(message)])
+            for one, other, message in zip(fast, plain, messages, strict=True)
+            if (found := _problems(Seen(one, []), Seen(other, [])))
+        ]
+        left, right = Counter(map(_lasting, fast_clicks)), Counter(map(_lasting, plain_clicks))
+        if left != right:
+            problems.append(f"clicks:\n{differences(left, right)}")
+        if problems:
+            raise Difference("\n\n".join(problems))
+        return plain
+
     @staticmethod
     def _unbalanced(*both: Seen) -> list[str]:
         return [
-            f"{redirects} redirects were answered, and {len(seen.clicks)} clicks written"
+            f"{count} redirects were answered, and {len(seen.clicks)} clicks written"
             for seen in both
-            if (redirects := redirects_to(seen.conversation, TARGET.encode())) != len(seen.clicks)
+            if (count := redirects(seen.conversation)) != len(seen.clicks)
         ]
 
     def check_balance(self) -> None:
@@ -170,6 +199,11 @@ class Pair:
         fast, plain = (Counter(side.server.spool.orphans) for side in self.sides)
         if fast != plain:
             raise Difference(f"visits without a link:\n{differences(fast, plain)}")
+
+
+def redirects(conversation: Conversation) -> int:
+    """How many visitors were sent on to where a link leads."""
+    return redirects_to(conversation, TARGET.encode())
 
 
 def _problems(fast: Seen, plain: Seen) -> list[str]:
