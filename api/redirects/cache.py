@@ -17,7 +17,7 @@ _MISS_SECONDS = 5.0
 _UNSYNCED_MISS_SECONDS = 1.0
 _MISSES = 10_000
 # What CPython takes for an entry beside its texts; bench/cache_memory measures it.
-_ENTRY_BYTES = 700
+_ENTRY_BYTES = 640
 # An entry that is asked for in the last part of its life is to be read again.
 _LAST_PART = 0.2
 
