@@ -6,9 +6,7 @@ with one line that names the variable.
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -16,9 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import ada_url
-import marshmallow as ma
-from marshmallow import validate
+from config import kinds
 
 SERVICES = ("redirect", "api")
 
@@ -27,107 +23,20 @@ class SettingsError(Exception):
     """A setting has a value that cannot be used; the message names it in one line."""
 
 
-class _CommaList(ma.fields.String):
-    """`a,b,c` as a tuple of stripped, non-empty strings."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-class _Networks(_CommaList):
-    """A list of addresses or CIDR blocks."""
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        parts = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            return tuple(ipaddress.ip_network(part, strict=False) for part in parts)
-        except ValueError as error:
-            raise ma.ValidationError(f"{error}.") from None
-
-
-class _DatabaseURL(ma.fields.String):
-    """A PostgreSQL URL; `postgres://`, as Procfile hosts give it, is read as `postgresql://`.
-
-    SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, so the driver is always named.
-    """
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        if not text:
-            return None
-        scheme, separator, rest = text.partition("://")
-        if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
-            raise ma.ValidationError("Not a PostgreSQL URL (postgresql://user@host/name).")
-        return f"postgresql+psycopg2://{rest}"
-
-
-class _RedisURL(ma.fields.String):
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        if text and not re.match(r"(rediss?|unix)://", text):
-            raise ma.ValidationError("Not a Redis URL (redis://host:port/0, rediss://, unix://).")
-        return text or None
-
-
-class _AmqpURL(ma.fields.String):
-    """An AMQP 0-9-1 URL, with what pika reads of its query, such as `ssl_options`."""
-
-    _NOT_ONE = "Not an AMQP URL (amqp://user@host/vhost, amqps://)."
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        import pika  # noqa: PLC0415 - most installations have no broker
-
-        text = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            url = urlsplit(text)
-            usable = url.scheme in ("amqp", "amqps") and url.hostname and url.port != 0
-        except ValueError:
-            usable = False
-        if not usable:
-            raise ma.ValidationError(self._NOT_ONE)
-        try:
-            pika.URLParameters(text)
-        except (ValueError, TypeError, SyntaxError, OSError) as error:
-            raise ma.ValidationError(f"{self._NOT_ONE[:-1]}: {error}.") from None
-        return text
-
-
-class _BaseURL(ma.fields.String):
-    """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
-
-    _NOT_ONE = "Not of the form https://host or http://host:port."
-
-    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
-        text = super()._deserialize(value, attr, data, **kwargs)
-        try:
-            url = ada_url.URL(text)
-        except ValueError:
-            raise ma.ValidationError(self._NOT_ONE) from None
-        if url.protocol not in ("http:", "https:") or url.href != f"{url.origin}/":
-            raise ma.ValidationError(self._NOT_ONE)
-        return str(url.origin)
-
-
-_SIZE = validate.Range(min=1)
-_positive = validate.Range(min=0, min_inclusive=False)
-
-
-def _setting(default: Any, kind: ma.fields.Field[Any], meaning: str) -> Any:
-    return field(default=default, metadata={"field": kind, "meaning": meaning})
+def _setting(default: Any, kind: kinds.Kind, meaning: str) -> Any:
+    return field(default=default, metadata={"kind": kind, "meaning": meaning})
 
 
 def _integer(default: int, meaning: str, low: int = 0, high: int | None = None) -> Any:
-    rule = validate.Range(min=low, max=high)
-    return _setting(default, ma.fields.Integer(validate=rule), meaning)
+    return _setting(default, kinds.integer(low, high), meaning)
 
 
 def _seconds(default: float, meaning: str) -> Any:
-    return _setting(default, ma.fields.Float(validate=_positive), meaning)
+    return _setting(default, kinds.seconds(), meaning)
 
 
 def _flag(default: bool, meaning: str) -> Any:
-    return _setting(default, ma.fields.Boolean(), meaning)
+    return _setting(default, kinds.flag, meaning)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,42 +44,42 @@ class Settings:
     """The settings of one process."""
 
     port: int = _integer(8000, "TCP port that the web server listens on.", 1, 65535)
-    host: str = _setting("127.0.0.1", ma.fields.String(), "Address that the web server listens on.")
+    host: str = _setting("127.0.0.1", kinds.text(), "Address that the web server listens on.")
     web_concurrency: int = _integer(
         os.cpu_count() or 1, "Number of web worker processes; default: one per core.", 1, 512
     )
     base_url: str | None = _setting(
         None,
-        _BaseURL(),
+        kinds.base_url,
         "Public address of the default domain, `https://host`; default: `http://HOST:PORT`.",
     )
     signpost_home: Path = _setting(
         Path("var"),
-        ma.fields.String(validate=validate.Length(min=1)),
+        kinds.text(1),
         "Folder of the embedded servers, the click spool and the generated secrets.",
     )
     signpost_services: tuple[str, ...] = _setting(
         SERVICES,
-        _CommaList(),
+        kinds.comma_list,
         "Services this process offers: `all`, or a list of `redirect` and `api`.",
     )
     database_url: str | None = _setting(
         None,
-        _DatabaseURL(),
+        kinds.database_url,
         "PostgreSQL URL of the directory and the first shard; default: the embedded server.",
     )
     redis_url: str | None = _setting(
-        None, _RedisURL(), "Redis or Valkey URL; default: the embedded server."
+        None, kinds.redis_url, "Redis or Valkey URL; default: the embedded server."
     )
     amqp_url: str | None = _setting(
         None,
-        _AmqpURL(),
+        kinds.amqp_url,
         "RabbitMQ URL, `amqp://` or `amqps://`: clicks go through its queue to consumers anywhere; "
         "default: the consumer of this host reads the spool.",
     )
     amqp_queue: str = _setting(
         "signpost.clicks",
-        ma.fields.String(validate=validate.Regexp(r"[A-Za-z0-9._-]{1,100}\Z")),
+        kinds.matching(r"[A-Za-z0-9._-]{1,100}"),
         "Name of the queue of the clicks, and the beginning of what belongs to it.",
     )
     amqp_prefetch: int = _integer(
@@ -184,31 +93,29 @@ class Settings:
     )
     secret_key: str | None = _setting(
         None,
-        ma.fields.String(validate=validate.Length(min=16)),
+        kinds.text(16),
         "Signs cursors and keys the visitor hash, at least 16 characters, the same in every "
         "process; default: made once and kept in `SIGNPOST_HOME/secret.key`.",
     )
     log_level: str = _setting(
         "INFO",
-        ma.fields.String(
-            validate=validate.OneOf(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"))
-        ),
+        kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
         "Least severe log level that is written.",
     )
     log_format: str = _setting(
         "auto",
-        ma.fields.String(validate=validate.OneOf(("auto", "json", "console"))),
+        kinds.one_of("auto", "json", "console"),
         "`json`: one object a line; `console`: for people; `auto`: console on a terminal.",
     )
     metrics_token: str | None = _setting(
         None,
-        ma.fields.String(validate=validate.Length(min=16)),
+        kinds.text(16),
         "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; default: "
         "`/metrics` is not served.",
     )
-    trusted_proxies: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = _setting(
+    trusted_proxies: tuple[kinds.Network, ...] = _setting(
         (),
-        _Networks(),
+        kinds.networks,
         "Addresses or CIDR blocks of proxies whose `X-Forwarded-*` headers count.",
     )
     strict_hosts: bool = _flag(
@@ -216,7 +123,7 @@ class Settings:
     )
     allowed_url_schemes: tuple[str, ...] = _setting(
         ("http", "https"),
-        _CommaList(),
+        kinds.comma_list,
         "Schemes that a link may point to. `javascript`, `data` and the like are never allowed.",
     )
     multi_segment_slugs: bool = _flag(False, "Allow `/` inside custom slugs.")
@@ -272,7 +179,7 @@ class Settings:
     )
     redirect_shared_seconds: float = _setting(
         300.0,
-        ma.fields.Float(validate=validate.Range(min=0)),
+        kinds.seconds(zero=True),
         "Life of a link in Redis, where all processes find it; 0: none are kept there.",
     )
     redirect_shared_stale_seconds: float = _seconds(
@@ -383,9 +290,9 @@ class Settings:
             if environ.get(name, "") == "":
                 continue
             try:
-                values[item.name] = item.metadata["field"].deserialize(environ[name])
-            except ma.ValidationError as error:
-                raise SettingsError(f"{name}: {' '.join(map(str, error.messages))}") from None
+                values[item.name] = item.metadata["kind"](environ[name])
+            except ValueError as error:
+                raise SettingsError(f"{name}: {error}") from None
         values.update(overrides)
         return cls(**_checked(values))
 

@@ -1,0 +1,162 @@
+"""Kinds of settings: each reads the text of an environment variable, or says what is wrong with it.
+
+Plain functions, and no schema library: a process that only redirects would load one for this.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import ada_url
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+# Raises ValueError with a sentence for people.
+Kind: TypeAlias = Callable[[str], Any]
+
+_TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
+_FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
+
+
+def integer(low: int, high: int | None) -> Kind:
+    """A whole number from `low` to `high`."""
+
+    def read(value: str) -> int:
+        try:
+            number = int(value)
+        except ValueError:
+            raise ValueError("Not a valid integer.") from None
+        return int(_in_range(number, low, high))
+
+    return read
+
+
+def seconds(*, zero: bool = False) -> Kind:
+    """A duration; with `zero` also none."""
+
+    def read(value: str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            raise ValueError("Not a valid number.") from None
+        if not math.isfinite(number):
+            raise ValueError("Not a finite number.")
+        if number == 0 and not zero:
+            raise ValueError("Must be greater than 0.")
+        return _in_range(number, 0, None)
+
+    return read
+
+
+def flag(value: str) -> bool:
+    """Yes or no, in any of the usual words."""
+    word = value.lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError("Not a valid boolean.")
+    return word in _TRUE
+
+
+def text(shortest: int = 0) -> Kind:
+    """Any text of so many characters."""
+
+    def read(value: str) -> str:
+        if len(value) < shortest:
+            raise ValueError(f"Shorter than minimum length {shortest}.")
+        return value
+
+    return read
+
+
+def matching(pattern: str) -> Kind:
+    """A text of a certain form."""
+
+    def read(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError("String does not match expected pattern.")
+        return value
+
+    return read
+
+
+def one_of(*words: str) -> Kind:
+    """One of these words."""
+
+    def read(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"Must be one of: {', '.join(words)}.")
+        return value
+
+    return read
+
+
+def comma_list(value: str) -> tuple[str, ...]:
+    """`a,b,c` as a tuple of stripped, non-empty strings."""
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def networks(value: str) -> tuple[Network, ...]:
+    """A list of addresses or CIDR blocks."""
+    try:
+        return tuple(ipaddress.ip_network(part, strict=False) for part in comma_list(value))
+    except ValueError as error:
+        raise ValueError(f"{error}.") from None
+
+
+def database_url(value: str) -> str:
+    """A PostgreSQL URL; `postgres://`, as Procfile hosts give it, is read as `postgresql://`.
+
+    SQLAlchemy 2.1 takes a bare `postgresql://` for psycopg 3, so the driver is always named.
+    """
+    scheme, separator, rest = value.partition("://")
+    if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
+        raise ValueError("Not a PostgreSQL URL (postgresql://user@host/name).")
+    return f"postgresql+psycopg2://{rest}"
+
+
+def redis_url(value: str) -> str:
+    """A Redis URL."""
+    if not re.match(r"(rediss?|unix)://", value):
+        raise ValueError("Not a Redis URL (redis://host:port/0, rediss://, unix://).")
+    return value
+
+
+def amqp_url(value: str) -> str:
+    """An AMQP 0-9-1 URL, with what pika reads of its query, such as `ssl_options`."""
+    import pika  # noqa: PLC0415 - most installations have no broker
+
+    wrong = "Not an AMQP URL (amqp://user@host/vhost, amqps://)"
+    try:
+        url = urlsplit(value)
+        usable = url.scheme in ("amqp", "amqps") and url.hostname and url.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{wrong}.")
+    try:
+        pika.URLParameters(value)
+    except (ValueError, TypeError, SyntaxError, OSError) as error:
+        raise ValueError(f"{wrong}: {error}.") from None
+    return value
+
+
+def base_url(value: str) -> str:
+    """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
+    wrong = "Not of the form https://host or http://host:port."
+    try:
+        url = ada_url.URL(value)
+    except ValueError:
+        raise ValueError(wrong) from None
+    if url.protocol not in ("http:", "https:") or url.href != f"{url.origin}/":
+        raise ValueError(wrong)
+    return str(url.origin)
+
+
+def _in_range(number: float, low: int, high: int | None) -> float:
+    if number < low or (high is not None and number > high):
+        most = "" if high is None else f" and less than or equal to {high}"
+        raise ValueError(f"Must be greater than or equal to {low}{most}.")
+    return number
