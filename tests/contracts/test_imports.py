@@ -1,0 +1,49 @@
+"""What a process loads: one that only redirects starts fast and stays small."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+# Schemas and their description, enrichment, statistics, migrations, images, other people's asyncio
+# servers: none of it has to do with following a link.
+HEAVY = (
+    "alembic api.identity api.links api.stats apispec crawleruseragents datasketches flask_caching "
+    "flask_smorest geoip2fast marshmallow numpy segno ua_parser webargs"
+).split()
+
+
+def loaded(home: Path, database_url: str, **settings: str) -> set[str]:
+    """The modules of a process that has imported the application with these settings."""
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    environ |= {"DATABASE_URL": database_url, "SIGNPOST_HOME": str(home)} | settings
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys, wsgi; print(*sys.modules)"],
+        check=True,
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    return set(done.stdout.split())
+
+
+def test_redirects_load_nothing_of_the_management_side(tmp_path: Path, database_url: str) -> None:
+    modules = loaded(tmp_path, database_url, SIGNPOST_SERVICES="redirect")
+    assert [name for name in (*HEAVY, "pika") if name in modules] == []
+    assert "api.redirects.routes" in modules
+
+
+@pytest.mark.parametrize("services", ["redirect", "all"])
+def test_broker_is_loaded_where_there_is_one(
+    tmp_path: Path, database_url: str, services: str
+) -> None:
+    amqp = {"AMQP_URL": "amqp://guest:guest@127.0.0.1:5672/"}
+    assert "pika" in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services, **amqp)
+    assert "pika" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services)
