@@ -5,6 +5,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import gc  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -75,6 +76,13 @@ accesslog = "-" if _settings.gunicorn_access_log else None
 control_socket = str(_settings.signpost_home / "gunicorn.ctl")
 control_socket_disable = len(os.fsencode(control_socket)) > _LONGEST_SOCKET_PATH
 _settings.signpost_home.mkdir(parents=True, exist_ok=True)
+
+
+def when_ready(_server: Any) -> None:
+    """Keep what is loaded out of every later collection, just before the first fork: a collector
+    that writes into each object would make each worker copy the pages that all of them share."""
+    gc.collect()
+    gc.freeze()
 
 
 def post_fork(server: Any, _worker: Any) -> None:
