@@ -65,7 +65,10 @@ def valid_requests(draw: st.DrawFn) -> bytes:
     query = draw(st.one_of(st.just(""), st.from_regex(r"\?[!-~]{0,20}", fullmatch=True)))
     target = f"/{draw(st.sampled_from(_SLUGS))}{query}"
     host, version = draw(st.sampled_from(_HOSTS)), draw(st.sampled_from(_VERSIONS))
-    lines = draw(st.lists(_any_line, max_size=5))
+    # One odd line among plain ones tells most: with two, one hides what the other would show.
+    browser = [line.encode() for line in BROWSER] if draw(st.booleans()) else []
+    count = draw(st.sampled_from([0, 1, 1, 1, 2, 4]))
+    lines = browser + draw(st.lists(_any_line, min_size=count, max_size=count))
     request = head(f"{method} {target} {version}\nHost: {host}")[:-2]
     return request + b"".join(line + b"\r\n" for line in lines) + b"\r\n"
 
