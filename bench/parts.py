@@ -175,13 +175,13 @@ def _headers(key: str, **more: str) -> dict[str, str]:
 
 def _get(contestant: Contestant, key: str, ids: Sequence[str]) -> Subject:
     requests = Requests(paths=[f"/api/v1/links/{one}" for one in ids], headers=_headers(key))
-    _check_link(contestant, _ask(contestant, requests, 200))
+    _check_link(contestant, _ask(contestant, requests))
     return Subject(contestant=contestant, requests=requests)
 
 
 def _list(contestant: Contestant, key: str, many: int) -> Subject:
     requests = Requests(paths=[f"/api/v1/links?limit={many}"], headers=_headers(key))
-    links = _ask(contestant, requests, 200)["data"]
+    links = _ask(contestant, requests)["data"]
     if len(links) != many:
         raise EmbeddedError(f"{contestant.name} lists {len(links)} links, not {many}")
     _check_link(contestant, links[0])
@@ -190,8 +190,10 @@ def _list(contestant: Contestant, key: str, many: int) -> Subject:
 
 def _create(contestant: Express | Signpost, key: str) -> Subject:
     headers = _headers(key, **{"Content-Type": "application/json"})
-    requests = Requests(paths=["/api/v1/links"], headers=headers, method="POST", body=_NEW_LINK)
-    _check_link(contestant, _ask(contestant, requests, 201))
+    requests = Requests(
+        paths=["/api/v1/links"], headers=headers, method="POST", status=201, body=_NEW_LINK
+    )
+    _check_link(contestant, _ask(contestant, requests))
     before = contestant.link_count()
 
     def account() -> Account:
@@ -207,13 +209,13 @@ def _check_link(contestant: Contestant, link: dict[str, Any]) -> None:
         raise EmbeddedError(f"{contestant.name} shows links without {sorted(missing)[0]}")
 
 
-def _ask(contestant: Contestant, requests: Requests, status: int) -> Any:
+def _ask(contestant: Contestant, requests: Requests) -> Any:
     """Ask once, as the load will."""
     body = requests.body % 1 if requests.body else None
     with closing(HTTPConnection("127.0.0.1", contestant.port, timeout=10)) as connection:
         connection.request(requests.method, requests.paths[0], body, dict(requests.headers))
         answer = connection.getresponse()
         text = answer.read()
-    if answer.status != status:
+    if answer.status != requests.status:
         raise EmbeddedError(f"{contestant.name} answered {answer.status}: {text[:200]!r}")
     return json.loads(text)

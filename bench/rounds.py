@@ -42,7 +42,7 @@ class Subject:
     account: Callable[[], Account] | None = None
     answered_before: int = 0  # that its account will hold, too
 
-    def load(self, effort: Effort, seconds: int) -> Run:
+    def load(self, effort: Effort, seconds: int, *, strict: bool = False) -> Run:
         """Put one load on it."""
         return run(
             self.requests,
@@ -52,6 +52,7 @@ class Subject:
             connections=effort.connections,
             seconds=seconds,
             folder=effort.folder,
+            strict=strict,
         )
 
 
@@ -102,7 +103,7 @@ def compare(subjects: Sequence[Subject], effort: Effort, progress: Progress) -> 
     runs: list[list[Run]] = [[] for _ in subjects]
     memories = [Memory(0, 0) for _ in subjects]
     for subject in subjects:
-        warmed.append(subject.load(effort, effort.warm_seconds))
+        warmed.append(subject.load(effort, effort.warm_seconds, strict=True))
         progress(1)
     for _ in range(effort.runs):
         for place, subject in enumerate(subjects):

@@ -73,7 +73,7 @@ class Signpost(Contestant):
             command = [sys.executable, "scripts/consume-clicks", "--once", "--json"]
             ended = run_measured(command, self.environ(), ROOT)
         if ended.status != 0:
-            raise EmbeddedError(f"the consumer failed: {ended.output.strip()}")
+            raise EmbeddedError(f"the consumer failed with status {ended.status}, see above")
         counted = self._counts() - before
         if json.loads(ended.output)["clicks"] != counted:
             raise EmbeddedError(

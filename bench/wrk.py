@@ -31,20 +31,22 @@ class Requests:
     paths: Sequence[str]
     headers: Mapping[str, str]
     method: str = "GET"
+    status: int = 200  # what must be answered
     body: str | None = None  # %d in it becomes a number of its own
 
     @classmethod
     def of_browser(cls, paths: Sequence[str]) -> Requests:
         """As a browser asks that follows a link on a page."""
-        return cls(paths=paths, headers=_BROWSER)
+        return cls(paths=paths, headers=_BROWSER, status=302)
 
-    def arguments(self, folder: Path) -> list[str]:
+    def arguments(self, folder: Path, *, strict: bool) -> list[str]:
         """For the script; what is long goes into files of this folder."""
         headers = "".join(f"{name}: {value}\n" for name, value in self.headers.items())
         (folder / "headers").write_text(headers)
         (folder / "paths").write_text("".join(f"{path}\n" for path in self.paths))
         files = [str(folder / "paths"), str(folder / "headers")]
-        return [self.method, *files, *([self.body] if self.body else [])]
+        status = str(self.status if strict else 0)
+        return [self.method, *files, status, *([self.body] if self.body else [])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,12 @@ def run(
     connections: int,
     seconds: int,
     folder: Path,
+    strict: bool = False,
 ) -> Run:
     """Put a load on the server that `process_id` and its children are.
+
+    When `strict` each answer's status is looked at, which the load takes time for; else those of
+    400 and above are errors.
 
     Raises:
         EmbeddedError: wrk failed.
@@ -80,7 +86,7 @@ def run(
     command = ["wrk", "--threads", "1", "--connections", str(connections)]
     command += ["--duration", f"{seconds}s", "--timeout", f"{_TIMEOUT_SECONDS}s"]
     command += ["--script", str(_SCRIPT), f"http://127.0.0.1:{port}{requests.paths[0]}", "--"]
-    command += requests.arguments(folder)
+    command += requests.arguments(folder, strict=strict)
     server, busy, before = cpu_seconds(process_id), busy_seconds(cores.server), os.times()
     with pinned(cores.load):
         done = subprocess.run(command, check=False, capture_output=True, text=True)
