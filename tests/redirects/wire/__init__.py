@@ -1,1 +1,2 @@
-"""Two real web servers, one with the fast path and one without, that nobody can tell apart."""
+"""Two real web servers that nobody can tell apart: one with the fast path, and one with neither it
+nor our worker class."""

@@ -80,7 +80,7 @@ class Pair:
 
     @staticmethod
     def _side(name: str, folder: Path, settings: Mapping[str, str], *, fast: bool) -> Side:
-        server = WebServer(folder / name, settings, fast=fast)
+        server = WebServer(folder / name, settings, fast=fast, stock=not fast)
         return Side(name, server, server.port)
 
     @property

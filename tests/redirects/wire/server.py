@@ -26,8 +26,12 @@ _STOP_SECONDS = 40.0
 class WebServer:
     """Runs between `start()` and `stop()`. Its clicks stay in the spool until they are read."""
 
-    def __init__(self, home: Path, settings: Mapping[str, str], *, fast: bool) -> None:
+    def __init__(
+        self, home: Path, settings: Mapping[str, str], *, fast: bool, stock: bool = False
+    ) -> None:
+        """`stock`: with the worker that comes with gunicorn, in place of ours."""
         self.port = free_ports(1)[0]
+        self._command = [*_COMMAND, "--worker-class", "gevent"] if stock else _COMMAND
         self.fast = fast
         self._home = home
         self._log = home.with_name(f"{home.name}.log")
@@ -70,7 +74,7 @@ class WebServer:
         self._home.mkdir(parents=True, exist_ok=True)
         environ = clean_environ(self._home) | self._settings
         self._process = processes.spawn(
-            _COMMAND, death_signal=signal.SIGTERM, log=self._log, environ=environ, folder=ROOT
+            self._command, death_signal=signal.SIGTERM, log=self._log, environ=environ, folder=ROOT
         )
 
     def wait_ready(self) -> None:

@@ -11,7 +11,7 @@ from email.utils import formatdate
 import pytest
 
 from tests.redirects.wire.answers import read_conversation
-from tests.redirects.wire.pair import Difference, Pair, follow_up, request
+from tests.redirects.wire.pair import Difference, Pair, Side, follow_up, request
 from tests.redirects.wire.talk import Message
 
 ASK = Message((request("/plain?q=1", "wire.test", "User-Agent: me"),), follow_up=b"")
@@ -24,6 +24,20 @@ def test_same_bytes_get_the_same_answers(pair: Pair) -> None:
     assert first.code == second.code == 302
     assert [click.query.split("=")[0] for click in seen.clicks] == ["q", "after"]
     assert seen.clicks[0].user_agent == "me"
+
+
+def test_fast_path_is_at_work(pair: Pair) -> None:
+    def order(side: Side) -> list[bytes]:
+        with socket.create_connection(("127.0.0.1", side.server.port)) as connection:
+            connection.sendall(request("/plain"))
+            side.redirects += 1
+            lines = connection.recv(65536).split(b"\r\n")
+            side.read_clicks()
+            return [line.split(b":")[0] for line in lines]
+
+    # The order of headers is what the two may differ in, and do.
+    assert order(pair.fast) != order(pair.plain)
+    assert sorted(order(pair.fast)[1:]) == sorted(order(pair.plain)[1:])
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,16 @@ def test_reader_that_leaves_with_answers_unread_costs_nothing(site: Site) -> Non
     assert site.server.resident_bytes() - before < 20_000_000
 
 
+def test_visitor_who_leaves_at_once_is_counted(site: Site) -> None:
+    for _ in range(50):
+        with Client(site) as client:
+            client.send(site.request())
+        site.answered += 1  # whether or not anybody listens
+
+    with Client(site) as client:
+        client.ask()
+
+
 def test_idle_connection_is_closed_in_time_and_not_before(site: Site) -> None:
     with ExitStack() as stack:
         clients = [stack.enter_context(Client(site)) for _ in range(4)]
