@@ -7,6 +7,7 @@ readable at the same moment share the write, which would be a third of the cost 
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -44,8 +45,13 @@ class Turn:
         except OSError as error:
             # The visitors go on: the spool has counted the loss, fails readiness and tells of it.
             log.debug("clicks could not be recorded: %s", error)
-        except Exception:
-            log.exception("clicks could not be recorded")
+        except Exception as error:
+            # Such as a spool that is closed, as its process ends: nothing has counted these clicks,
+            # so nobody is answered.
+            log.warning("%d visitors are cut off: %s", len(answers), error)
+            for client, _ in answers:
+                _cut_off(client)
+            return
         for client, answer in answers:
             self._send(client, answer)
 
@@ -73,3 +79,11 @@ class Turn:
             log.debug("a visitor went away before the answer")
         finally:
             self._unsent.pop(client, None)
+
+
+def _cut_off(client: Any) -> None:
+    """End a connection; whoever reads from it finds its end."""
+    try:
+        client._sock.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        log.debug("a visitor is gone already")
