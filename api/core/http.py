@@ -36,6 +36,8 @@ View = TypeVar("View", bound=Callable[..., Any])
 MERGE_PATCH = "application/merge-patch+json"
 
 _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+# A query that may be repeated in a header as it came; a cursor may anyway.
+_PLAIN_QUERY = re.compile(r"[A-Za-z0-9_.~=&%:+,-]*")
 # The headers of an answer that are kept for its repetition.
 _KEPT = ("Location", "ETag")
 
@@ -230,8 +232,7 @@ def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:
     """A page of a list, with a `Link` header to the next (RFC 8288)."""
     headers = {}
     if next_cursor is not None:
-        query = url_encode(request.args.to_dict() | {"cursor": next_cursor})
-        headers["Link"] = f'<{request.path}?{query}>; rel="next"'
+        headers["Link"] = f'<{request.path}?{_query_with(next_cursor)}>; rel="next"'
     return json_response({"data": rows, "next_cursor": next_cursor}, 200, headers)
 
 
@@ -272,6 +273,13 @@ def load(
         raise Invalid((describe or _pointer_errors)(error.messages)) from None
 
 
+def _query_with(cursor: str) -> str:
+    given = request.query_string.decode("latin-1")
+    if "cursor=" in given or not _PLAIN_QUERY.fullmatch(given):
+        return url_encode(request.args.to_dict() | {"cursor": cursor})
+    return f"{given}&cursor={cursor}" if given else f"cursor={cursor}"
+
+
 def _query() -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, all_values in request.args.lists():
@@ -290,13 +298,14 @@ def _authenticate() -> Principal:
 
 
 def _credential() -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    environ = request.environ
+    scheme, _, token = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    key = request.headers.get("X-Api-Key", "").strip()
+        return str(token.strip())
+    key = environ.get("HTTP_X_API_KEY", "").strip()
     if not key:
         raise Unauthenticated("Send an API key as `Authorization: Bearer sp_live_…`.")
-    return key
+    return str(key)
 
 
 def _pointer_errors(messages: Any) -> list[dict[str, str]]:

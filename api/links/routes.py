@@ -167,9 +167,7 @@ def _preferred_image() -> str:
 def _with_etag(
     row: AnyRow, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
-    response = json_response(_present(row), status, headers)
-    response.set_etag(etag_of(row))
-    return response
+    return json_response(_present(row), status, {**(headers or {}), "ETag": f'"{etag_of(row)}"'})
 
 
 def _precondition() -> Callable[[AnyRow], bool]:
