@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from bench.contestants import Account, Contestant
-from bench.usage import Memory, memory_of
+from bench.usage import Memory, cpu_seconds, memory_of
 from bench.wrk import Requests, Run, run
+
+_WARM_SECONDS = 1
+_MOST_WARMING = 30
 
 # Told how many loads are done, each time some are.
 Progress: TypeAlias = Callable[[int], None]
@@ -28,7 +31,7 @@ class Effort:
     links: int
     runs: int
     seconds: int
-    warm_seconds: int
+    warm_cpu_seconds: float  # of each server, before anything counts
     connections: int
     folder: Path  # for files of the load
 
@@ -99,12 +102,12 @@ class Figures:
 
 def compare(subjects: Sequence[Subject], effort: Effort, progress: Progress) -> list[Figures]:
     """Warm every subject up, then load them in turns; their figures, in order."""
-    warmed: list[Run] = []
+    warmed = []
+    for subject in subjects:
+        warmed.append(_warm_up(subject, effort))
+        progress(1)
     runs: list[list[Run]] = [[] for _ in subjects]
     memories = [Memory(0, 0) for _ in subjects]
-    for subject in subjects:
-        warmed.append(subject.load(effort, effort.warm_seconds, strict=True))
-        progress(1)
     for _ in range(effort.runs):
         for place, subject in enumerate(subjects):
             runs[place].append(subject.load(effort, effort.seconds))
@@ -113,11 +116,23 @@ def compare(subjects: Sequence[Subject], effort: Effort, progress: Progress) -> 
     return [_sum_up(*each, effort) for each in zip(subjects, warmed, runs, memories, strict=True)]
 
 
+def _warm_up(subject: Subject, effort: Effort) -> list[Run]:
+    """Load it until it has worked for a while: V8 goes on compiling what is hot for seconds.
+
+    By its own time, as on a machine that does other things too a second is not a second's work.
+    """
+    process_id, runs = subject.contestant.process_id, []
+    enough = cpu_seconds(process_id) + effort.warm_cpu_seconds
+    while not runs or (cpu_seconds(process_id) < enough and len(runs) < _MOST_WARMING):
+        runs.append(subject.load(effort, _WARM_SECONDS, strict=True))
+    return runs
+
+
 def _sum_up(
-    subject: Subject, warmed: Run, runs: Sequence[Run], memory: Memory, effort: Effort
+    subject: Subject, warmed: Sequence[Run], runs: Sequence[Run], memory: Memory, effort: Effort
 ) -> Figures:
     errors: Counter[str] = Counter()
-    for one in (warmed, *runs):
+    for one in (*warmed, *runs):
         errors.update(one.errors)
     account = subject.account() if subject.account is not None else None
     medians = {
@@ -140,8 +155,8 @@ def _sum_up(
         rss_bytes=memory.rss_bytes,
         pss_bytes=memory.pss_bytes,
         errors=dict(errors),
-        answered=subject.answered_before + sum(one.requests for one in (warmed, *runs)),
-        in_flight=effort.connections * (1 + len(runs)),
+        answered=subject.answered_before + sum(one.requests for one in (*warmed, *runs)),
+        in_flight=effort.connections * (len(warmed) + len(runs)),
         counted=account.counted if account else None,
         counting_seconds=account.seconds if account else 0.0,
         runs=[asdict(one) for one in runs],
