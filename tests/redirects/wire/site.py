@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from config.settings import Settings
-from tests.redirects.wire.answers import Answer, read_conversation
+from tests.redirects.wire.answers import Answer, count_answers, read_conversation
 from tests.redirects.wire.links import TARGET, make_key, make_link
 from tests.redirects.wire.pair import request
 from tests.redirects.wire.server import WebServer
@@ -105,6 +105,15 @@ class Client:
         assert answer.header(b"Location") == f"{TARGET}{'x' * 1900}".encode()
         self._site.answered += 1
         return answer
+
+    def receive_answers(self, count: int) -> bytes:
+        """So many answers, whatever they are."""
+        received = b""
+        while count_answers(received) < count:
+            data = self.socket.recv(1_000_000)
+            assert data, "closed"
+            received += data
+        return received
 
     def read_to_the_end(self) -> bytes:
         """All that comes until the server closes."""

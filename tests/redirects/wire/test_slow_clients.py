@@ -12,6 +12,7 @@ import pytest
 
 from tests.redirects.wire.answers import read_conversation
 from tests.redirects.wire.kernel import unread_bytes, wait_until_read
+from tests.redirects.wire.pair import request
 from tests.redirects.wire.site import PATIENCE_SECONDS, Client, Site
 from tests.running import wait_until
 
@@ -92,6 +93,19 @@ def test_busy_connections_hold_up_nobody(site: Site) -> None:
             thread.join()
 
     assert max(took) < SLOW_SECONDS
+
+
+def test_many_requests_at_once_hold_up_nobody(site: Site) -> None:
+    """gunicorn would answer all that is readable on one connection before it looks at another."""
+    count = 600
+    with Client(site) as hasty, Client(site) as other:
+        other.ask()
+        hasty.send(request("/robots.txt", site.host) * count)
+        other.ask()
+        still_waiting = unread_bytes(hasty.socket)
+        hasty.receive_answers(count)
+
+    assert still_waiting > 0
 
 
 def test_reader_that_is_slow_gets_every_answer_in_order(site: Site) -> None:
