@@ -19,12 +19,12 @@ _HOSTS = [HOST] * 12 + [f"{HOST}:80", OWN_DOMAIN, HOST.upper(), "elsewhere.examp
 _VERSIONS = ["HTTP/1.1"] * 20 + ["HTTP/1.0", "HTTP/1.2", "HTTP/2.0", "http/1.1", ""]
 _METHODS = ["GET"] * 12 + ["HEAD"] * 4 + ["POST", "OPTIONS", "get", "DELETE"]
 # What tends to mean something to somebody who reads requests.
-_BITS = [
+BITS = [
     b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"\0", b" ", b"\t", b":", b",", b";", b"?", b"#", b"/",
     b"//", b"%", b"%2F", b"%00", b"..", b"@", b"\\", b'"', b"_", b"-", b"\x7f", b"\x80", b"\xff",
     b"HTTP/1.1", b"Host:", b"0\r\n\r\n", b"chunked", b"close", b"\xc3\xbc", b"GET ", b"HEAD ",
 ]  # fmt: skip
-_FIELD_LINES = sorted(
+ODD_LINES = sorted(
     {
         line
         for case in (*FIELDS.values(), *FORWARDING.values())
@@ -42,11 +42,11 @@ _FRAMING_LINES = [
 ]  # fmt: skip
 
 _names = st.sampled_from(
-    [line.split(b":")[0] for line in _FIELD_LINES if b":" in line]
+    [line.split(b":")[0] for line in ODD_LINES if b":" in line]
     + [b"Host", b"Content-Length", b"Transfer-Encoding", b"Connection"]
 )
 _any_line = st.one_of(
-    st.sampled_from(_FIELD_LINES),
+    st.sampled_from(ODD_LINES),
     st.sampled_from(_FRAMING_LINES),
     st.sampled_from([line.encode() for line in BROWSER]),
     st.builds(lambda name, value: name + b": " + value, _names, st.binary(max_size=12)),
@@ -87,7 +87,7 @@ def _change(draw: st.DrawFn, data: bytes) -> bytes:
     lines = data.split(b"\r\n")
     place = draw(st.integers(0, max(len(data) - 1, 0)))
     if kind == "insert":
-        return data[:place] + draw(st.sampled_from(_BITS)) + data[place:]
+        return data[:place] + draw(st.sampled_from(BITS)) + data[place:]
     if kind == "flip":
         return data[:place] + draw(st.binary(min_size=1, max_size=1)) + data[place + 1 :]
     if kind == "delete":
