@@ -7,7 +7,8 @@ gunicorn's parsers must read as the same request, with nothing behind it and not
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -41,6 +42,7 @@ from tests.redirects.wire.talk import PROXY, STRANGER, TRUSTED_PROXIES
 _TRUSTED = [ip_network(TRUSTED_PROXIES)]
 _SLUGS = ("plain", "moved", "a.b-c_d", "0", "UPPER")
 _HOSTS = (HOST, OWN_DOMAIN, f"{HOST}:8443")
+_AT_ONCE = 5_000
 _TARGET = Target(
     slot=1,
     id=4711,
@@ -167,6 +169,22 @@ def judge_many(referee: Referee, chance: random.Random, count: int) -> int:
     return sum(
         referee.judge(next(requests), chance.choice((PROXY, STRANGER))) for _ in range(count)
     )
+
+
+def judge_for(
+    referee: Referee, seconds: float, seed: int, on_progress: Callable[[float], None]
+) -> tuple[int, int]:
+    """Judge for so long; answers how many requests, and how many of them were answered.
+    `on_progress` gets the seconds gone, and may raise to end it."""
+    started = time.monotonic()
+    chance = random.Random(seed)
+    count = answered = 0
+    while (gone := time.monotonic() - started) < seconds:
+        on_progress(gone)
+        answered += judge_many(referee, chance, _AT_ONCE)
+        count += _AT_ONCE
+    on_progress(seconds)
+    return count, answered
 
 
 def _config(parser: str) -> Config:

@@ -27,6 +27,16 @@ def test_wrong_option_is_one_line_and_a_failure() -> None:
     assert "--minutes" in done.stderr.splitlines()[-1]
 
 
+def test_parsers_are_asked_without_servers() -> None:
+    done = subprocess.run(
+        [*SCRIPT, "--parsers", "--seconds", "0.5", "--json"],
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    outcome = json.loads(done.stdout)
+    assert outcome["requests"] > outcome["answered"] > 0
+
+
 @pytest.mark.slow
 def test_short_run_finds_no_difference() -> None:
     done = subprocess.run(
@@ -34,7 +44,7 @@ def test_short_run_finds_no_difference() -> None:
         check=True, capture_output=True, text=True, timeout=150,
     )  # fmt: skip
 
-    outcome = json.loads(done.stdout.splitlines()[-1])
+    outcome = json.loads(done.stdout)
     assert outcome["seed"] == 7
     assert outcome["messages"] >= 200
     assert outcome["redirects"] == outcome["clicks"] > 0
