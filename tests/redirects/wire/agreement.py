@@ -130,7 +130,7 @@ class Referee:
         ), "another click"
         given = fields.get("X-REQUEST-ID", "")
         echoed = answer.split(b"X-Request-ID: ")[1].split(b"\r\n")[0].decode()
-        assert not REQUEST_ID.fullmatch(given) or echoed == given, "another request id"
+        assert (echoed == given) == bool(REQUEST_ID.fullmatch(given)), "another request id"
 
 
 def odd_requests(chance: random.Random) -> Iterator[bytes]:
