@@ -35,12 +35,13 @@ class _Gunicorn(Contestant):
     """gunicorn with its own gevent worker, as it comes."""
 
     application: str
+    worker_class = "gevent"
 
     def command(self) -> Sequence[str]:
         options = {
             "bind": f"127.0.0.1:{self.port}",
             "workers": "1",
-            "worker-class": "gevent",
+            "worker-class": self.worker_class,
             "log-level": "warning",
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
@@ -70,3 +71,10 @@ class BareFlask(_Gunicorn):
 
     def location_of(self, link: Link) -> str:
         return f"https://example.com/page/{link.slug}"
+
+
+class FairFlask(BareFlask):
+    """The same route, served by our worker class."""
+
+    name = "bare Flask route, our worker"
+    worker_class = "api.core.worker.Worker"

@@ -16,7 +16,7 @@ from bench.arena import Arena
 from bench.contestants import Account, Contestant
 from bench.cores import Cores
 from bench.express import Express
-from bench.floors import BareFlask, BareWsgi, Nginx
+from bench.floors import BareFlask, BareWsgi, FairFlask, Nginx
 from bench.rounds import Effort, Figures, Progress, Subject, compare
 from bench.signpost import Signpost
 from bench.wrk import Requests
@@ -74,6 +74,25 @@ class Bench:
                 yield self._measure("api", f"List {many} links", subjects)
             subjects = [_create(one, keys[one]) for one in keys]
             yield self._measure("api", "Create a link", subjects)
+
+    def fairness(self) -> Iterator[Comparison]:
+        """What a request through Flask waits for others: gunicorn's own worker class, and ours."""
+        folder, cores = self._folder("fairness"), self._cores(1)
+        slow = {"REDIRECT_FAST_PATH": "false"}
+        stock = self._signpost(
+            folder,
+            name="Signpost, gunicorn's worker",
+            settings=slow,
+            arguments=["--worker-class", "gevent"],
+        )
+        signpost = self._signpost(folder)
+        routes = [BareFlask(folder, cores), FairFlask(folder, cores)]
+        with _started([*routes, stock, signpost]):
+            title = "A bare Flask route, by worker class"
+            yield self._visit("fairness", title, routes, self.effort)
+            key = self.arena.servers.key
+            subjects = [_get(one, key, self.arena.ids) for one in (stock, signpost)]
+            yield self._measure("fairness", "Get a link, by worker class", subjects)
 
     def few_and_many(self) -> Iterator[Comparison]:
         """Redirects over few and many connections."""
@@ -144,6 +163,7 @@ class Bench:
 PARTS = {
     "redirects": Bench.redirects,
     "api": Bench.api,
+    "fairness": Bench.fairness,
     "connections": Bench.few_and_many,
     "workers": Bench.workers,
 }
@@ -154,6 +174,7 @@ def steps(part: str, runs: int, sweep: int) -> int:
     subjects = {
         "redirects": 6,
         "api": 2 * (2 + len(_LISTS)),
+        "fairness": 4,
         "connections": 2 * sweep,
         "workers": 2 * len(_WORKERS),
     }

@@ -42,16 +42,20 @@ class Signpost(Contestant):
         workers: int = 1,
         everywhere: frozenset[int],
         settings: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
     ) -> None:
+        """`arguments` are gunicorn's, and stronger than those of its configuration."""
         self.name = f"{name}, {workers} workers" if workers > 1 else name
         super().__init__(folder, cores)
         self._workers = workers
         self._servers = servers
         self._everywhere = everywhere
         self._settings = dict(settings or {})
+        self._arguments = arguments
 
     def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
+        command = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
+        return [*command, *self._arguments]
 
     def environ(self) -> Mapping[str, str]:
         own = {

@@ -37,6 +37,16 @@ def test_parsers_are_asked_without_servers() -> None:
     assert outcome["requests"] > outcome["answered"] > 0
 
 
+def test_coverage_leads_to_what_is_asked() -> None:
+    pytest.importorskip("atheris", reason="has no wheel for this platform")
+    done = subprocess.run(
+        [*SCRIPT, "--guided", "--seconds", "2", "--seed", "7", "--json"],
+        check=True, capture_output=True, text=True, timeout=90,
+    )  # fmt: skip
+
+    assert json.loads(done.stdout)["requests"] > 1_000
+
+
 @pytest.mark.slow
 def test_short_run_finds_no_difference() -> None:
     done = subprocess.run(
