@@ -15,7 +15,7 @@ import psycopg2
 from sqlalchemy import create_engine
 
 from api.clicks.months import insert_month, month_of, next_month
-from api.core.database.routing import WriteSession
+from api.core.database.sessions import WriteSession, transaction
 from api.core.embedded.errors import EmbeddedError
 from bench.distributions import Milliseconds
 from tests.chaos.system import PrivateSystem
@@ -209,7 +209,7 @@ def _make_months(system: PrivateSystem) -> None:
     engine = create_engine(system.postgres.url.replace("://", "+psycopg2://", 1))
     month = START
     while month < END:
-        with WriteSession(engine) as session, session.begin():
+        with transaction(WriteSession, engine) as session:
             insert_month(session, month)
         month = next_month(month)
     engine.dispose()

@@ -28,6 +28,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from api.clicks.models import Click, ClickErasure
 from api.core.database.routing import ReadSession, WriteSession
+from api.core.database.sessions import AnyRow
 
 # Any constant that nothing else locks.
 _ADVISORY_LOCK = 0x65_72_61_73_65
@@ -96,7 +97,8 @@ def find_links(
 def get_clicks_workspace(session: ReadSession, slot: int, link_id: int) -> int | None:
     """Whose link it is, or was, as far as its clicks tell."""
     query = select(Click.workspace_id).where(Click.slot == slot, Click.link_id == link_id).limit(1)
-    return session.scalar(query)
+    workspace: int | None = session.scalar(query)
+    return workspace
 
 
 def count_clicks(
@@ -130,8 +132,7 @@ def delete_clicks(
     )
     if last is not None:
         chosen.append(Click.clicked_at <= last)
-    statement = delete(Click).where(*chosen).execution_options(synchronize_session=False)
-    return int(session.execute(statement).rowcount)  # type: ignore[attr-defined]
+    return session.execute(delete(Click).where(*chosen)).rowcount
 
 
 def _chosen(
@@ -195,7 +196,7 @@ def upsert_erasure(
     )
 
 
-def find_unfinished_erasures(session: ReadSession, limit: int) -> Sequence[ClickErasure]:
+def find_unfinished_erasures(session: ReadSession, limit: int) -> Sequence[AnyRow]:
     """Erasures that may have clicks left, the oldest first."""
     query = (
         select(ClickErasure)
@@ -203,10 +204,10 @@ def find_unfinished_erasures(session: ReadSession, limit: int) -> Sequence[Click
         .order_by(ClickErasure.requested_at)
         .limit(limit)
     )
-    return session.scalars(query).all()
+    return session.execute(query).all()
 
 
-def update_erasure_finished(session: WriteSession, erasure: ClickErasure) -> None:
+def update_erasure_finished(session: WriteSession, erasure: AnyRow) -> None:
     """Note that an erasure has nothing left to do, unless it was asked for again meanwhile."""
     session.execute(
         update(ClickErasure)
@@ -217,5 +218,4 @@ def update_erasure_finished(session: WriteSession, erasure: ClickErasure) -> Non
             ClickErasure.finished_at.is_(None),
         )
         .values(finished_at=func.now())
-        .execution_options(synchronize_session=False)
     )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from api.clicks import deletions
-from api.clicks.models import ClickErasure
 from api.core.database.routing import Database, WriteSession
+from api.core.database.sessions import AnyRow
 from api.core.errors import NotFound
 from api.core.ids import slot_of_id
 from api.links.service import LinkService, erase_clicks
@@ -101,7 +101,7 @@ def finish_erasures(db: Database) -> Iterator[int]:
             yield from _finish(db, erasure)
 
 
-def _finish(db: Database, erasure: ClickErasure) -> Iterator[int]:
+def _finish(db: Database, erasure: AnyRow) -> Iterator[int]:
     deleted = _CLICKS_AT_ONCE
     while deleted:
         with db.write(erasure.slot) as session:

@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 
 from api.clicks.erasure import Erasure
-from api.clicks.models import Click
+from api.core.database.sessions import AnyRow
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, UtcTime, page_of
 
 
@@ -69,7 +69,7 @@ _TEXTS = tuple(
 )
 
 
-def present_click(click: Click) -> dict[str, Any]:
+def present_click(click: AnyRow) -> dict[str, Any]:
     """A click as `ClickOut` describes it."""
     shown = {
         "id": str(click.id),

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from api.clicks import store
 from api.clicks.enriched import EnrichedClick
 from api.clicks.folder import SpoolFolder
-from api.clicks.models import Click
 from api.clicks.months import next_month
 from api.clicks.raw import find_horizons, find_months, lock_clicks, stream_clicks
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.database.routing import Database
+from api.core.database.sessions import AnyRow
 from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
 from api.links.service import LinkService
@@ -45,7 +45,7 @@ class ClickService:
 
     def list_clicks(
         self, workspace: int, link_id: int, *, cursor: str | None, limit: int
-    ) -> tuple[Sequence[Click], str | None]:
+    ) -> tuple[Sequence[AnyRow], str | None]:
         """A page of a link's clicks, newest first, and the cursor of the next page.
 
         Raises:

@@ -16,6 +16,7 @@ from sqlalchemy.dialects.postgresql import insert
 from api.clicks.enriched import EnrichedClick
 from api.clicks.models import Click, ClickErasure, IngestedSegment
 from api.core.database.routing import ReadSession, WriteSession
+from api.core.database.sessions import AnyRow
 from api.core.ids import SLOTS
 
 _COLUMNS = ("clicked_at" if name == "at_ms" else name for name in EnrichedClick._fields)
@@ -86,7 +87,7 @@ def find_clicks(
     *,
     before: tuple[datetime, int] | None,
     limit: int,
-) -> Sequence[Click]:
+) -> Sequence[AnyRow]:
     """Clicks of a link, newest first, those after the place `before` in that order; none of those
     that were erased, also where they are not deleted yet."""
     erased_until = (
@@ -106,7 +107,7 @@ def find_clicks(
         query = query.where(
             Click.clicked_at <= before[0], tuple_(Click.clicked_at, Click.id) < before
         )
-    return session.scalars(query).all()
+    return session.execute(query).all()
 
 
 def _row(click: EnrichedClick) -> str:

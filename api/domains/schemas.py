@@ -7,7 +7,7 @@ from typing import Any
 import marshmallow as ma
 from marshmallow import validate
 
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, UtcTime, page_of
 
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 
 from api.core.database.routing import Database
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.errors import Conflict, Invalid, NotFound, Unavailable
 from api.core.evictions import Evictions
 from api.core.ids import new_id

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.core.database.routing import Database
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 from api.core.evictions import Evictions
 from api.core.ids import new_id

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, insert, or_, select, update
 
 from api.core.database.routing import ReadSession, WriteSession
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.identity.models import ApiKey, Workspace
 
 _KEY = (
@@ -74,7 +74,7 @@ def find_click_retentions(
 
 def count_workspaces(session: ReadSession) -> int:
     """How many there are; none on a new installation."""
-    return session.execute(select(func.count()).select_from(Workspace)).scalar_one()
+    return int(session.scalar(select(func.count()).select_from(Workspace)))
 
 
 def get_key_by_digest(session: ReadSession, digest: bytes) -> AnyRow | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.errors import DomainError
 from api.links.drafts import LinkDraft
 from api.links.service import LinkService

@@ -56,7 +56,9 @@ class Link(ShardTable):
     forward_query: Mapped[bool] = mapped_column(server_default="false")
     enabled: Mapped[bool] = mapped_column(server_default="true")
     # Not `metadata`, which SQLAlchemy keeps for itself.
-    custom: Mapped[dict[str, Any]] = mapped_column("metadata", JSONB, server_default="{}")
+    custom: Mapped[dict[str, Any]] = mapped_column(
+        "metadata", JSONB, key="custom", server_default="{}"
+    )
     version: Mapped[int] = mapped_column(Integer, server_default="1")
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

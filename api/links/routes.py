@@ -9,7 +9,7 @@ from typing import Any
 from flask import Response, request
 
 from api.core.answers import json_response
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.errors import Invalid
 from api.core.http import (
     MERGE_PATCH,

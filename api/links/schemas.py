@@ -9,7 +9,7 @@ from urllib.parse import quote
 import marshmallow as ma
 from marshmallow import validate
 
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.passwords import MAX_PASSWORD_LENGTH
 from api.core.safe_url import MAX_URL_LENGTH
 from api.core.schemas import (

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from api.core.database.routing import Database, WriteSession
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.errors import (
     Conflict,
     DomainError,

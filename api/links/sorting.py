@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -31,7 +31,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from api.core.database.prepared import Command, Question, ReadOnce, WriteOnce
 from api.core.database.routing import ReadSession, WriteSession
-from api.core.database.tables import AnyRow
+from api.core.database.sessions import AnyRow
 from api.core.ids import slot_of_id
 from api.links.models import Link, LinkTag, LinkTotal
 
@@ -61,7 +61,7 @@ COLUMNS: dict[str, tuple[Column, ...]] = {
     "has_password": (Link.password_hash.is_not(None).label("has_password"),),
     "redirect_status": (Link.redirect_status,),
     "forward_query": (Link.forward_query,),
-    "metadata": (Link.custom,),
+    "metadata": (Link.custom.label("custom"),),
     "clicks": (CLICKS,),
     "created_at": (Link.created_at,),
     "updated_at": (Link.updated_at,),

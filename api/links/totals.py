@@ -48,8 +48,4 @@ def add_clicks(
 
 def erase_clicks(session: WriteSession, slot: int, link_id: int) -> None:
     """Begin the total of a link anew, at none. How often it was used, of `max_clicks`, stays."""
-    session.execute(
-        delete(LinkTotal)
-        .where(LinkTotal.slot == slot, LinkTotal.link_id == link_id)
-        .execution_options(synchronize_session=False)
-    )
+    session.execute(delete(LinkTotal).where(LinkTotal.slot == slot, LinkTotal.link_id == link_id))

@@ -25,7 +25,7 @@ def wanted(*extras: str) -> set[str]:
     parser.read(ROOT / "setup.cfg")
     texts = [parser["options"]["install_requires"]]
     texts += [parser["options.extras_require"][extra] for extra in extras]
-    lines = "\n".join(texts).lower().split()
+    lines = [line for line in "\n".join(texts).lower().splitlines() if line[:1].isalnum()]
     return {re.split(r"[\[=<>~;]", line)[0].replace("_", "-") for line in lines}
 
 

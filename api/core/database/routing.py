@@ -4,26 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypeVar
 
-from sqlalchemy import Engine, exc
-from sqlalchemy.orm import Session
+from sqlalchemy import Engine
 
 from api.core.database.engines import make_connections, make_engine
-from api.core.database.failures import away, busy
 from api.core.database.prepared import ReadOnce, WriteOnce
+from api.core.database.sessions import ReadSession, WriteSession, transaction
 from config.settings import Settings
 
-
-class ReadSession(Session):
-    """A session in a transaction that PostgreSQL itself holds to reading."""
-
-
-class WriteSession(ReadSession):
-    """A session that may write. What reads can also be done in one, never the reverse."""
-
-
-AnySession = TypeVar("AnySession", bound=ReadSession)
+__all__ = ["Database", "ReadSession", "WriteSession"]
 
 
 class Database:
@@ -41,7 +30,7 @@ class Database:
 
     def write(self, slot: int) -> AbstractContextManager[WriteSession]:
         """Write to the shard that owns `slot`."""
-        return _transaction(WriteSession, self._shard_of(slot))
+        return transaction(WriteSession, self._shard_of(slot))
 
     def read(
         self,
@@ -53,11 +42,11 @@ class Database:
         `workspace` names whose own writes must be seen, None where nobody's must: it is what
         decides between a replica and the primary once there are replicas.
         """
-        return _transaction(ReadSession, _read_only(self._shard_of(slot)))
+        return transaction(ReadSession, _read_only(self._shard_of(slot)))
 
     def read_each(self) -> Iterator[AbstractContextManager[ReadSession]]:
         """One reading context per shard, for questions that no slot answers alone."""
-        yield _transaction(ReadSession, _read_only(self._primary))
+        yield transaction(ReadSession, _read_only(self._primary))
 
     def write_once(self, slot: int) -> WriteOnce:
         """Commands to the shard that owns `slot`, each a transaction of its own."""
@@ -93,11 +82,11 @@ class Database:
 
     def write_directory(self) -> AbstractContextManager[WriteSession]:
         """Write to the directory."""
-        return _transaction(WriteSession, self._primary)
+        return transaction(WriteSession, self._primary)
 
     def read_directory(self) -> AbstractContextManager[ReadSession]:
         """Read from the directory."""
-        return _transaction(ReadSession, _read_only(self._primary))
+        return transaction(ReadSession, _read_only(self._primary))
 
     def same_shard(self, one: int, other: int) -> bool:
         """Whether two slots can be written in one transaction."""
@@ -117,14 +106,3 @@ class Database:
 def _read_only(engine: Engine) -> Engine:
     # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
     return engine.execution_options(postgresql_readonly=True)
-
-
-@contextmanager
-def _transaction(kind: type[AnySession], engine: Engine) -> Iterator[AnySession]:
-    try:
-        with kind(engine, expire_on_commit=False) as session, session.begin():
-            yield session
-    except exc.TimeoutError as error:
-        raise busy(error) from error
-    except (exc.OperationalError, exc.InterfaceError) as error:
-        raise away(error.orig) from error

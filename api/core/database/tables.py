@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
-
-from sqlalchemy import MetaData, Row
+from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
-
-# What a query gives, of columns that the type checker need not know one by one.
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 
 # Names are given by rule, so that a migration and a caught violation can refer to them.
 _NAMES = {
