@@ -78,3 +78,12 @@ class FairFlask(BareFlask):
 
     name = "bare Flask route, our worker"
     worker_class = "api.core.worker.Worker"
+
+
+class FlaskApi(_Gunicorn):
+    """The API's routes over one link in memory: what is left is what Flask and gunicorn cost."""
+
+    name = "bare Flask API"
+    source = "bench/rivals/flask_api.py"
+    application = "bench.rivals.flask_api:app"
+    worker_class = "api.core.worker.Worker"

@@ -16,7 +16,7 @@ from bench.arena import Arena
 from bench.contestants import Account, Contestant
 from bench.cores import Cores
 from bench.express import Express
-from bench.floors import BareFlask, BareWsgi, FairFlask, Nginx
+from bench.floors import BareFlask, BareWsgi, FairFlask, FlaskApi, Nginx
 from bench.rounds import Effort, Figures, Progress, Subject, compare
 from bench.signpost import Signpost
 from bench.wrk import Requests
@@ -64,9 +64,12 @@ class Bench:
         """Reading, listing and creating links."""
         folder = self._folder("api")
         express, signpost = self._express(folder), self._signpost(folder)
-        with _started([express, signpost]):
-            keys = {express: express.key, signpost: self.arena.servers.key}
-            ids = {express: express.link_ids(), signpost: self.arena.ids}
+        floor = FlaskApi(folder, self._cores(1))
+        with _started([floor, express, signpost]):
+            keys: dict[Contestant, str] = {
+                floor: "", express: express.key, signpost: self.arena.servers.key,
+            }  # fmt: skip
+            ids = {floor: self.arena.ids, express: express.link_ids(), signpost: self.arena.ids}
             subjects = [_get(one, keys[one], ids[one]) for one in keys]
             yield self._measure("api", "Get a link", subjects)
             for many in _LISTS:
@@ -173,7 +176,7 @@ def steps(part: str, runs: int, sweep: int) -> int:
     """How many loads a part makes, with so many runs and numbers of connections."""
     subjects = {
         "redirects": 6,
-        "api": 2 * (2 + len(_LISTS)),
+        "api": 3 * (2 + len(_LISTS)),
         "fairness": 4,
         "connections": 2 * sweep,
         "workers": 2 * len(_WORKERS),
@@ -209,12 +212,14 @@ def _list(contestant: Contestant, key: str, many: int) -> Subject:
     return Subject(contestant=contestant, requests=requests)
 
 
-def _create(contestant: Express | Signpost, key: str) -> Subject:
+def _create(contestant: Contestant, key: str) -> Subject:
     headers = _headers(key, **{"Content-Type": "application/json"})
     requests = Requests(
         paths=["/api/v1/links"], headers=headers, method="POST", status=201, body=_NEW_LINK
     )
     _check_link(contestant, _ask(contestant, requests))
+    if not isinstance(contestant, Express | Signpost):
+        return Subject(contestant=contestant, requests=requests)
     before = contestant.link_count()
 
     def account() -> Account:

@@ -110,6 +110,8 @@ def compare(subjects: Sequence[Subject], effort: Effort, progress: Progress) -> 
     memories = [Memory(0, 0) for _ in subjects]
     for _ in range(effort.runs):
         for place, subject in enumerate(subjects):
+            # Whoever keeps links for a minute has lost them all while others were measured.
+            warmed[place].append(subject.load(effort, _WARM_SECONDS))
             runs[place].append(subject.load(effort, effort.seconds))
             memories[place] = memory_of(subject.contestant.process_id)
             progress(1)
