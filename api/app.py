@@ -183,12 +183,16 @@ def _add_api(
     secret: bytes,
 ) -> None:
     """Management, statistics and their description."""
+    from api.audit import routes as audit_routes  # noqa: PLC0415
+    from api.audit.service import AuditLog  # noqa: PLC0415
     from api.clicks import routes as clicks_routes  # noqa: PLC0415
     from api.clicks.erasure import ClickEraser  # noqa: PLC0415
     from api.clicks.service import ClickService  # noqa: PLC0415
+    from api.core.auditing import request_facts  # noqa: PLC0415
     from api.core.cache import AnswerCache  # noqa: PLC0415
     from api.core.idempotency import IdempotencyKeys  # noqa: PLC0415
     from api.domains import routes as domains_routes  # noqa: PLC0415
+    from api.identity import member_routes, user_routes  # noqa: PLC0415
     from api.identity import routes as identity_routes  # noqa: PLC0415
     from api.links import routes as links_routes  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
@@ -209,10 +213,15 @@ def _add_api(
         local_entries=settings.stats_cache_local_entries,
     )
     stats_cache = StatsCache(answers, settings.stats_cache_seconds)
-    management = management_services(settings, db, domains, evictions)
+    audit = AuditLog(db, secret, request_facts)
+    management = management_services(settings, db, domains, evictions, audit)
     links = management.links
     for instance in (
-        management.identity,
+        audit,
+        management.people.identity,
+        management.people.users,
+        management.people.members,
+        management.people.invitations,
         links,
         Presenter(settings.public_url, settings.default_domain),
         IdempotencyKeys(db, timedelta(hours=settings.idempotency_hours)),
@@ -224,7 +233,8 @@ def _add_api(
     ):
         register_service(app, instance)
     _add_live(app, settings, links)
-    app.extensions["signpost.authenticator"] = management.identity.authenticate
+    app.extensions["signpost.authenticator"] = management.people.identity.authenticate
+    app.extensions["signpost.audit"] = audit.record
 
     api = make_api(app)
     for module in (
@@ -235,6 +245,9 @@ def _add_api(
         live_routes,
         domains_routes,
         identity_routes,
+        member_routes,
+        user_routes,
+        audit_routes,
     ):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api

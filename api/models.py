@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import MetaData
 
+import api.audit.models
 import api.clicks.models
 import api.core.idempotency
 import api.domains.models

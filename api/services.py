@@ -4,32 +4,76 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
+from api.core.limits import RateLimiter
 from api.core.safe_url import TargetRules
 from api.domains.service import DomainService
+from api.identity.invitations import InvitationService
+from api.identity.limits import SignInLimits
+from api.identity.members import MemberService
 from api.identity.service import IdentityService
+from api.identity.users import UserService
 from api.links.drafts import LinkRules
 from api.links.service import LinkService
 from config.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
+class People:
+    """Who may do what."""
+
+    identity: IdentityService
+    users: UserService
+    members: MemberService
+    invitations: InvitationService
+
+
+@dataclass(frozen=True, slots=True)
 class ManagementServices:
     """What administration needs."""
 
-    identity: IdentityService
+    people: People
     links: LinkService
+
+    @property
+    def identity(self) -> IdentityService:
+        """Workspaces and keys."""
+        return self.people.identity
+
+
+def people_services(
+    settings: Settings, db: Database, audit: AuditLog, evictions: Evictions | None = None
+) -> People:
+    """Wire the services of users, workspaces and keys; without `evictions` for a script."""
+    secret = settings.resolved_secret_key()
+    limits = SignInLimits(
+        RateLimiter(settings.redis_url, settings.redis_timeout_seconds),
+        per_minute_and_address=settings.sign_in_tries_per_minute,
+        per_hour_and_account=settings.sign_in_tries_per_hour,
+    )
+    users = UserService(db, evictions, limits, audit)
+    return People(
+        IdentityService(db, secret, evictions),
+        users,
+        MemberService(db, evictions, secret),
+        InvitationService(db, evictions, secret, users, audit),
+    )
 
 
 def management_services(
-    settings: Settings, db: Database, domains: DomainService, evictions: Evictions
+    settings: Settings,
+    db: Database,
+    domains: DomainService,
+    evictions: Evictions,
+    audit: AuditLog | None = None,
 ) -> ManagementServices:
     """Wire the services of the management side."""
     secret = settings.resolved_secret_key()
-    identity = IdentityService(db, secret, evictions)
+    people = people_services(settings, db, audit or AuditLog(db, secret), evictions)
     targets = TargetRules(
         settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
     )
     rules = LinkRules(targets, domains, settings.slug_length, settings.multi_segment_slugs)
-    return ManagementServices(identity, LinkService(db, rules, identity, evictions, secret))
+    return ManagementServices(people, LinkService(db, rules, people.identity, evictions, secret))

@@ -193,6 +193,12 @@ class Settings:
     password_tries_per_minute: int = _integer(
         5, "Wrong passwords per link and address before 429.", 1, 10_000
     )
+    sign_in_tries_per_minute: int = _integer(
+        20, "Tries to sign in, or to accept an invitation, from one address before 429.", 1, 10_000
+    )
+    sign_in_tries_per_hour: int = _integer(
+        20, "Tries to sign in to one account, from anywhere, before 429.", 1, 100_000
+    )
     idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered.")
     stats_cache_seconds: int = _integer(
         5,

@@ -1,8 +1,9 @@
-"""A client of the API that holds a key."""
+"""Clients of the API that hold a key, and the people behind them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import uuid
+from dataclasses import dataclass, replace
 from typing import Any
 
 from flask import Flask
@@ -10,8 +11,11 @@ from werkzeug.test import TestResponse
 
 from api.core.principal import SCOPES
 from api.identity.service import IdentityService
+from api.identity.users import UserService
 
 BASE = "/api/v1"
+# Of every user that is made here.
+PASSWORD = "seven quiet ferries at noon"
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,8 @@ class Caller:
     identity: IdentityService
     workspace_id: int
     key: str
+    # Whose key it is; 0: of the workspace itself.
+    user_id: int = 0
 
     @classmethod
     def of_new_workspace(cls, app: Flask, identity: IdentityService) -> Caller:
@@ -30,10 +36,23 @@ class Caller:
         _, key = identity.create_key(workspace, name="Test key")
         return cls(app, identity, workspace, key)
 
+    def with_role(self, role: str, email: str = "") -> Caller:
+        """A new user with this role in the same workspace, with a key that has all it may have."""
+        users: UserService = self.app.extensions["signpost.services"][UserService]
+        user = users.create_user(
+            email=email or f"{role}-{uuid.uuid4().hex[:12]}@example.com",
+            name=role.capitalize(),
+            password=PASSWORD,
+            workspace=self.workspace_id,
+            role=role,
+        )
+        _, key = self.identity.create_key(self.workspace_id, name=f"Of {role}", user=user.id)
+        return replace(self, key=key, user_id=user.id)
+
     def with_scopes(self, *scopes: str) -> Caller:
         """A caller of the same workspace with only these scopes."""
         _, key = self.identity.create_key(self.workspace_id, name="Narrow", scopes=scopes)
-        return Caller(self.app, self.identity, self.workspace_id, key)
+        return replace(self, key=key, user_id=0)
 
     def without(self, scope: str) -> Caller:
         """A caller of the same workspace that lacks one scope."""

@@ -29,6 +29,7 @@ def list_clicks(link_id: int, query: dict[str, Any]) -> Response:
 
 @blueprint.route("/links/<id:link_id>/clicks", methods=["DELETE"])
 @blueprint.scope("links:write")
+@blueprint.audited("clicks.erase")
 @blueprint.answers(202, ErasureOut)
 @blueprint.answers(204)
 @blueprint.fails(404)

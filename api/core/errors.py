@@ -91,6 +91,17 @@ class Forbidden(DomainError):
         )
 
 
+class UserNeeded(DomainError):
+    """The credential is one of the workspace itself, behind which there is no user."""
+
+    status = 403
+    code = "user-needed"
+    title = "Only a user can do this"
+
+    def __init__(self) -> None:
+        super().__init__("The credential is the workspace's own: use one that belongs to a user.")
+
+
 class NotFound(DomainError):
     """There is no such thing, or it belongs to somebody else."""
 

@@ -7,28 +7,29 @@ its own ways drop headers and give other status codes than the contract promises
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import wraps
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode as url_encode
 
 import flask_smorest
 import marshmallow as ma
-import orjson
 from flask import Response, current_app, g, request
 
 from api.core.answers import JSON, json_response
+from api.core.auditing import record_request, told_of
 from api.core.errors import (
-    BadRequest,
     DomainError,
     Forbidden,
     Invalid,
     Unauthenticated,
     Unavailable,
+    UserNeeded,
 )
 from api.core.idempotency import Answer, IdempotencyKeys
 from api.core.loading import Loader
 from api.core.principal import Authenticator, Principal
+from api.core.reading import load, parameter_errors, read_json, read_query
 from api.core.registry import service
 
 View = TypeVar("View", bound=Callable[..., Any])
@@ -42,19 +43,12 @@ _PLAIN_QUERY = re.compile(r"[A-Za-z0-9_.~=&%:+,-]*")
 _KEPT = ("Location", "ETag")
 
 
-class UnsupportedMediaType(DomainError):
-    """The body is not of a type that the route reads."""
-
-    status = 415
-    code = "unsupported-media-type"
-    title = "Unsupported media type"
-
-
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     """A blueprint whose routes state scope, input and answers in their decorators.
 
-    The order on a route is: `route`, `scope`, `idempotent`, `takes_query`, `takes_body`,
-    `describes`, `answers`, `fails`: a caller is known before anything that it sent is read.
+    The order on a route is: `route`, `scope` (or `user`, or `public`), `idempotent`,
+    `takes_query`, `takes_body`, `audited`, `describes`, `answers`, `fails`: a caller is known
+    before anything that it sent is read.
     """
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
@@ -86,6 +80,53 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             _document(guarded, {"security": security, "operationId": view.__name__})
             _document_failures(guarded, (401, 403))
             return cast(View, guarded)
+
+        return decorate
+
+    def user(self, view: View) -> View:
+        """Let in only credentials of a user, whatever their scopes: it is about the user alone."""
+
+        @wraps(view)
+        def guarded(*args: Any, **kwargs: Any) -> Any:
+            if _authenticate().user_id is None:
+                raise UserNeeded
+            return view(*args, **kwargs)
+
+        guarded.required_scope = None  # type: ignore[attr-defined]
+        security: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
+        _document(guarded, {"security": security, "operationId": view.__name__})
+        _document_failures(guarded, (401, 403))
+        return cast(View, guarded)
+
+    def public(self, view: View) -> View:
+        """Let everybody in."""
+        _document(view, {"security": [], "operationId": view.__name__})
+        return view
+
+    def audited(
+        self, action: str, *, tell: Collection[str] = (), status: int | None = None
+    ) -> Callable[[View], View]:
+        """Write `action` (`thing.verb`) to the audit log when the view has answered with a 2xx, or
+        with `status` alone, before its answer leaves.
+
+        `tell` names fields of the body whose values are told: never secrets. The thing is the one
+        that the path names, or the one that `Location` names.
+        """
+
+        def decorate(view: View) -> View:
+            @wraps(view)
+            def told(*args: Any, **kwargs: Any) -> Any:
+                response = current_app.make_response(view(*args, **kwargs))
+                done = response.status_code
+                if done == status or (status is None and 200 <= done < 300):
+                    body = kwargs.pop("body", {})
+                    kwargs.pop("query", None)
+                    details = told_of(body, tell, patch=request.method == "PATCH")
+                    record_request(action, details, kwargs, response)
+                return response
+
+            told.audited_action = action  # type: ignore[attr-defined]
+            return cast(View, told)
 
         return decorate
 
@@ -162,7 +203,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         def decorate(view: View) -> View:
             @wraps(view)
             def read(*args: Any, **kwargs: Any) -> Any:
-                return view(*args, query=load(loader, _query(), _parameter_errors), **kwargs)
+                return view(*args, query=load(loader, read_query(), parameter_errors), **kwargs)
 
             doc = _apidoc(read).setdefault("arguments", {"parameters": [], "responses": {}})
             doc["parameters"].append({"in": "query", "schema": schema})
@@ -236,59 +277,11 @@ def page_response(rows: Sequence[Any], next_cursor: str | None) -> Response:
     return json_response({"data": rows, "next_cursor": next_cursor}, 200, headers)
 
 
-def read_json(media_types: tuple[str, ...] = (JSON,)) -> Any:
-    """The parsed body.
-
-    Raises:
-        UnsupportedMediaType: its `Content-Type` is not one of `media_types`.
-        BadRequest: it is not JSON.
-        Invalid: a string holds U+0000, which PostgreSQL cannot store.
-    """
-    if request.mimetype not in (*media_types, JSON):
-        accepted = ", ".join(media_types)
-        raise UnsupportedMediaType(f"Send {accepted}.", headers={"Accept": accepted})
-    raw = request.get_data(cache=True)
-    try:
-        document = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise BadRequest(f"The body is not JSON: {error.msg} at byte {error.pos}.") from None
-    if b"\\u0000" in raw:
-        _refuse_nul(document)
-    return document
-
-
-def load(
-    loader: Loader,
-    document: Any,
-    describe: Callable[[Any], list[dict[str, str]]] | None = None,
-) -> dict[str, Any]:
-    """`document` as its schema says; unknown fields are refused.
-
-    Raises:
-        Invalid: with one error per field, each named by its JSON pointer (RFC 6901).
-    """
-    try:
-        return loader.load(document)
-    except ma.ValidationError as error:
-        raise Invalid((describe or _pointer_errors)(error.messages)) from None
-
-
 def _query_with(cursor: str) -> str:
     given = request.query_string.decode("latin-1")
     if "cursor=" in given or not _PLAIN_QUERY.fullmatch(given):
         return url_encode(request.args.to_dict() | {"cursor": cursor})
     return f"{given}&cursor={cursor}" if given else f"cursor={cursor}"
-
-
-def _query() -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    for name, all_values in request.args.lists():
-        if len(all_values) > 1:
-            raise Invalid.parameter(name, "Given more than once.")
-        if "\0" in all_values[0] or "\0" in name:
-            raise Invalid.parameter(name.replace("\0", ""), "Must not contain U+0000.")
-        values[name] = all_values[0]
-    return values
 
 
 def _authenticate() -> Principal:
@@ -306,49 +299,6 @@ def _credential() -> str:
     if not key:
         raise Unauthenticated("Send an API key as `Authorization: Bearer sp_live_…`.")
     return str(key)
-
-
-def _pointer_errors(messages: Any) -> list[dict[str, str]]:
-    return [{"pointer": pointer, "detail": detail} for pointer, detail in _flat(messages, "")]
-
-
-def _parameter_errors(messages: Any) -> list[dict[str, str]]:
-    return [
-        {"parameter": pointer.split("/")[1] if pointer else "", "detail": detail}
-        for pointer, detail in _flat(messages, "")
-    ]
-
-
-def _flat(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
-    """Marshmallow's nested messages as pairs of JSON pointer and text."""
-    if isinstance(messages, Mapping):
-        for name, inner in messages.items():
-            # "_schema" is the object itself; below a member of a dictionary field, "key" and
-            # "value" are marshmallow's own level.
-            if name == "_schema" or (name in ("key", "value") and pointer.count("/") > 1):
-                yield from _flat(inner, pointer)
-            else:
-                token = str(name).replace("~", "~0").replace("/", "~1")
-                yield from _flat(inner, f"{pointer}/{token}")
-    elif isinstance(messages, list):
-        for inner in messages:
-            yield from _flat(inner, pointer)
-    else:
-        yield pointer, str(messages)
-
-
-def _refuse_nul(document: Any) -> None:
-    waiting = [("", document)]
-    while waiting:
-        pointer, value = waiting.pop()
-        if isinstance(value, str) and "\0" in value:
-            raise Invalid.field(pointer, "Must not contain U+0000.")
-        if isinstance(value, dict):
-            if any("\0" in name for name in value):
-                raise Invalid.field(pointer, "Names must not contain U+0000.")
-            waiting += [(f"{pointer}/{name}", inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            waiting += [(f"{pointer}/{index}", inner) for index, inner in enumerate(value)]
 
 
 def _apidoc(view: Callable[..., Any]) -> dict[str, Any]:

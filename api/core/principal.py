@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 SCOPES = {
@@ -11,17 +11,32 @@ SCOPES = {
     "links:write": "Create, change and delete links",
     "stats:read": "Read statistics and raw clicks",
     "transfers": "Export and import",
-    "workspace:admin": "Manage the workspace, its keys and its domains",
+    "workspace:admin": "Manage the workspace, its members, its keys and its domains",
+}
+# What a user may do in a workspace by their role; all that a credential of theirs can ever give.
+ROLES = {
+    "owner": frozenset(SCOPES),
+    "editor": frozenset(("links:read", "links:write", "stats:read", "transfers")),
+    "viewer": frozenset(("links:read", "stats:read")),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller of one request: a credential of a workspace."""
+    """The caller of one request: a credential, and the workspace for which it acts."""
 
     workspace_id: int
+    # The id of the API key; 0 for a token.
     credential_id: int
+    # What it may do now: with a user, no more than that user's role gives.
     scopes: frozenset[str]
+    # Whose credential it is; None for one of the workspace itself.
+    user_id: int | None = None
+    # The OAuth client that a token was given to, and the token's own id.
+    client_id: str | None = None
+    token_id: str | None = None
+    # What people know it by: the address of the user, the name of the key or of the client.
+    name: str | None = field(default=None, compare=False)
 
 
 # Turns the text of a credential into a principal; raises `Unauthenticated`.

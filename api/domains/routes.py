@@ -22,6 +22,7 @@ def _domains() -> DomainService:
 @blueprint.route("/domains", methods=["POST"])
 @blueprint.scope("workspace:admin")
 @blueprint.takes_body(DOMAIN_IN)
+@blueprint.audited("domain.claim", tell=("host",))
 @blueprint.answers(201, DomainOut, headers=("Location",))
 @blueprint.fails(409)
 def claim_domain(body: dict[str, Any]) -> Response:
@@ -51,6 +52,7 @@ def get_domain(domain_id: int) -> Response:
 
 @blueprint.route("/domains/<id:domain_id>", methods=["DELETE"])
 @blueprint.scope("workspace:admin")
+@blueprint.audited("domain.release")
 @blueprint.answers(204)
 @blueprint.fails(404)
 def release_domain(domain_id: int) -> Response:

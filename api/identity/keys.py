@@ -1,4 +1,4 @@
-"""API keys: how they are made, recognised and kept."""
+"""API keys and invitation tokens: how they are made, recognised and kept."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import secrets
 from dataclasses import dataclass
 
 PREFIX = "sp_live_"
+INVITATION_PREFIX = "sp_invite_"
 _VISIBLE = len(PREFIX) + 6
 _SHAPE = re.compile(r"sp_live_[A-Za-z0-9_-]{43}")
 
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key just made: the text that is shown once, and what is kept of it."""
+    """A key, or a token, just made: the text that is shown once, and what is kept of it."""
 
     text: str
     prefix: str
@@ -23,8 +24,12 @@ class NewKey:
 
 def make_key() -> NewKey:
     """A key with 256 random bits."""
-    text = PREFIX + secrets.token_urlsafe(32)
-    return NewKey(text=text, prefix=text[:_VISIBLE], digest=digest_of(text))
+    return _make(PREFIX)
+
+
+def make_invitation_token() -> NewKey:
+    """The token of an invitation, as random as a key."""
+    return _make(INVITATION_PREFIX)
 
 
 def digest_of(text: str) -> bytes:
@@ -35,3 +40,8 @@ def digest_of(text: str) -> bytes:
 def looks_like_key(text: str) -> bool:
     """Whether `text` can be a key at all; what cannot is refused without a query."""
     return _SHAPE.fullmatch(text) is not None
+
+
+def _make(prefix: str) -> NewKey:
+    text = prefix + secrets.token_urlsafe(32)
+    return NewKey(text=text, prefix=text[:_VISIBLE], digest=digest_of(text))

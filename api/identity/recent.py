@@ -13,6 +13,8 @@ from api.core.evictions import Evictions
 from api.core.principal import Principal
 
 EVICTION_PREFIX = "api-key:"
+# With a user's id: what they may do has changed, here or in one of their workspaces.
+USER_PREFIX = "user:"
 # How long a key that was revoked elsewhere may go on while Redis is away.
 _LIFE_SECONDS = 3.0
 _MAX_KEYS = 10_000
@@ -60,10 +62,18 @@ class RecentKeys:
         self._evictions.publish([f"{EVICTION_PREFIX}{key_id}"])
 
     def _evict(self, keys: Sequence[str]) -> None:
-        ids = {key.removeprefix(EVICTION_PREFIX) for key in keys if key.startswith(EVICTION_PREFIX)}
-        if not ids:
+        ids, users = _ids(keys, EVICTION_PREFIX), _ids(keys, USER_PREFIX)
+        if not ids and not users:
             return
         with self._lock:
-            gone = [d for d, e in self._entries.items() if str(e.principal.credential_id) in ids]
+            gone = [
+                digest
+                for digest, (caller, _, _) in self._entries.items()
+                if str(caller.credential_id) in ids or str(caller.user_id) in users
+            ]
             for digest in gone:
                 del self._entries[digest]
+
+
+def _ids(keys: Sequence[str], prefix: str) -> set[str]:
+    return {key.removeprefix(prefix) for key in keys if key.startswith(prefix)}

@@ -7,17 +7,21 @@ from typing import Any
 from flask import Response
 
 from api.core.answers import json_response
+from api.core.auditing import Change, note_changes
 from api.core.errors import NotFound
+from api.core.events import Thing
 from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.registry import service
 from api.identity.schemas import (
     KEY_IN,
     KEY_PAGE,
     PAGE_QUERY,
+    WORKSPACE_IN,
     WORKSPACE_PAGE,
     WORKSPACE_PATCH,
     ApiKeyOut,
     NewApiKeyOut,
+    NewWorkspaceOut,
     WorkspaceOut,
     present_key,
     present_workspace,
@@ -46,6 +50,28 @@ def list_workspaces() -> Response:
     return page_response([present_workspace(row)], None)
 
 
+@blueprint.route("/workspaces", methods=["POST"])
+@blueprint.scope("workspace:admin")
+@blueprint.takes_body(WORKSPACE_IN)
+@blueprint.audited("workspace.create", tell=("name",))
+@blueprint.answers(201, NewWorkspaceOut, headers=("Location",))
+@blueprint.fails(409)
+def create_workspace(body: dict[str, Any]) -> Response:
+    """Make a workspace, whose owner is the user behind the credential
+
+    The credential goes on acting for its own workspace: ask for a key, or sign in to the new one.
+    """
+    row, key = _identity().create_own_workspace(principal(), **body)
+    # Told in the new workspace's log, and in that of the one from which it was made.
+    note_changes(
+        Change("workspace.create", Thing("workspace", str(row.id)), workspace)
+        for workspace in (row.id, principal().workspace_id)
+    )
+    headers = {"Location": f"/api/v1/workspaces/{row.id}", "Cache-Control": "no-store"}
+    shown = present_workspace(row) | ({"key": key} if key else {})
+    return json_response(shown, 201, headers)
+
+
 @blueprint.route("/workspaces/<id:workspace_id>")
 @blueprint.scope("workspace:admin")
 @blueprint.answers(200, WorkspaceOut)
@@ -58,6 +84,7 @@ def get_workspace(workspace_id: int) -> Response:
 @blueprint.route("/workspaces/<id:workspace_id>", methods=["PATCH"])
 @blueprint.scope("workspace:admin")
 @blueprint.takes_body(WORKSPACE_PATCH, media_types=(MERGE_PATCH,))
+@blueprint.audited("workspace.update")
 @blueprint.answers(200, WorkspaceOut)
 @blueprint.fails(404)
 def update_workspace(workspace_id: int, body: dict[str, Any]) -> Response:
@@ -69,6 +96,7 @@ def update_workspace(workspace_id: int, body: dict[str, Any]) -> Response:
 @blueprint.route("/api-keys", methods=["POST"])
 @blueprint.scope("workspace:admin")
 @blueprint.takes_body(KEY_IN)
+@blueprint.audited("key.create", tell=("name", "scopes"))
 @blueprint.answers(201, NewApiKeyOut, headers=("Location",))
 def create_api_key(body: dict[str, Any]) -> Response:
     """Make an API key; the answer is the only one that shows it"""
@@ -98,6 +126,7 @@ def get_api_key(key_id: int) -> Response:
 
 @blueprint.route("/api-keys/<id:key_id>", methods=["DELETE"])
 @blueprint.scope("workspace:admin")
+@blueprint.audited("key.revoke")
 @blueprint.answers(204)
 @blueprint.fails(404)
 def revoke_api_key(key_id: int) -> Response:

@@ -47,6 +47,29 @@ class WorkspaceOut(Schema):
     updated_at = UtcTime(required=True, metadata={"example": EXAMPLE_TIME})
 
 
+class WorkspaceIn(Schema):
+    name = ma.fields.String(required=True, validate=_name, metadata={"example": "Acme"})
+    key_name = ma.fields.String(
+        load_default=None,
+        allow_none=True,
+        validate=_name,
+        metadata={
+            "description": "Also make an API key of this name, with the scopes of the credential "
+            "that makes the workspace.",
+            "example": "First key",
+        },
+    )
+
+
+class NewWorkspaceOut(WorkspaceOut):
+    key = ma.fields.String(
+        metadata={
+            "description": "The key, where one was asked for, shown this once.",
+            "example": "sp_live_x8Tq2aVn0yXb7TzQm3c5k9LrWd1uHs4JpEf6GoBiNtY",
+        },
+    )
+
+
 class WorkspacePatch(Schema):
     name = ma.fields.String(validate=_name, metadata={"example": "Acme"})
     reuse_deleted_slugs = StrictBoolean(metadata={"example": True})
@@ -78,6 +101,15 @@ class ApiKeyIn(Schema):
 
 class ApiKeyOut(Schema):
     id = Id(required=True)
+    user_id = Id(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Whose it is: it never gives more than this user may do at the time. "
+            "Null: of the workspace itself.",
+            "example": None,
+        },
+    )
     name = ma.fields.String(required=True, metadata={"example": "CI"})
     prefix = ma.fields.String(required=True, metadata={"example": "sp_live_x8Tq2a"})
     scopes = ma.fields.List(ma.fields.String(), required=True, metadata={"example": ["links:read"]})
@@ -104,6 +136,7 @@ class NewApiKeyOut(ApiKeyOut):
 KEY_IN = ApiKeyIn()
 KEY_PAGE = page_of(ApiKeyOut)
 PAGE_QUERY = PageQuery()
+WORKSPACE_IN = WorkspaceIn()
 WORKSPACE_PAGE = page_of(WorkspaceOut)
 WORKSPACE_PATCH = WorkspacePatch()
 
@@ -115,4 +148,5 @@ def present_workspace(row: AnyRow) -> dict[str, Any]:
 
 def present_key(row: AnyRow) -> dict[str, Any]:
     """A key as `ApiKeyOut`."""
-    return row._asdict() | {"id": str(row.id)}
+    owner = None if row.user_id is None else str(row.user_id)
+    return row._asdict() | {"id": str(row.id), "user_id": owner}

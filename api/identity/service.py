@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
-from api.core.errors import Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
+from api.core.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+    UserNeeded,
+)
 from api.core.evictions import Evictions
 from api.core.ids import new_id
 from api.core.pagination import Cursors
-from api.core.principal import SCOPES, Principal
-from api.identity import store
+from api.core.principal import ROLES, SCOPES, Principal
+from api.identity import store, user_store
 from api.identity.keys import digest_of, looks_like_key, make_key
 from api.identity.recent import RecentKeys
 
@@ -25,6 +33,14 @@ _USED_RESOLUTION = timedelta(minutes=1)
 # Directory rows belong to no slot; their ids carry this one.
 _DIRECTORY_SLOT = 0
 _WORKSPACES_AT_ONCE = 1_000
+MAX_WORKSPACES = 100
+
+
+class TooManyWorkspaces(Conflict):
+    """The user is a member of as many workspaces as one may be before making more."""
+
+    code = "too-many-workspaces"
+    title = "There are too many workspaces"
 
 
 class IdentityService:
@@ -40,7 +56,8 @@ class IdentityService:
         """The principal of an API key.
 
         Raises:
-            Unauthenticated: unknown, expired or revoked; which of them is not told.
+            Unauthenticated: unknown, expired, revoked, or of a user who is no member any more;
+                which of them is not told.
         """
         if not looks_like_key(credential):
             raise _refused()
@@ -50,15 +67,17 @@ class IdentityService:
         return known or self._look_up(digest, now)
 
     def _look_up(self, digest: bytes, now: datetime) -> Principal:
-        with self._db.read_directory() as session:
-            key = store.get_key_by_digest(session, digest)
+        with self._db.read_directory_once() as connection:
+            key = store.ask_key(connection, digest)
         if key is None or key.revoked_at is not None:
             raise _refused()
         if key.expires_at is not None and key.expires_at <= now:
             raise _refused()
+        if key.user_id is not None and (key.role is None or key.disabled_at is not None):
+            raise _refused()
         if key.last_used_at is None or key.last_used_at < now - _USED_RESOLUTION:
             self._note_use(key.id, now)
-        found = Principal(key.workspace_id, key.id, frozenset(key.scopes))
+        found = _principal_of(key)
         if self._recent is not None:
             self._recent.put(digest, found, key.expires_at)
         return found
@@ -71,10 +90,37 @@ class IdentityService:
             # Who can be known may read on while nothing can be written.
             log.warning("the use of key %s was not noted", key_id)
 
-    def create_workspace(self, name: str) -> AnyRow:
-        """A new, empty workspace."""
+    def create_workspace(self, name: str, owner: int | None = None) -> AnyRow:
+        """A new, empty workspace, of a user if there is one.
+
+        Raises:
+            TooManyWorkspaces: the user has very many.
+        """
         with self._db.write_directory() as session:
-            return store.insert_workspace(session, new_id(_DIRECTORY_SLOT), name)
+            row = store.insert_workspace(session, new_id(_DIRECTORY_SLOT), name)
+            if owner is not None:
+                user_store.insert_membership(session, row.id, owner, "owner")
+                had = user_store.find_workspaces(session, owner, MAX_WORKSPACES + 1)
+                if len(had) > MAX_WORKSPACES:
+                    raise TooManyWorkspaces(f"A user has at most {MAX_WORKSPACES} workspaces.")
+        return row
+
+    def create_own_workspace(
+        self, caller: Principal, *, name: str, key_name: str | None = None
+    ) -> tuple[AnyRow, str | None]:
+        """A new workspace of the caller's user, and with `key_name` the text of a key for it.
+
+        Raises:
+            UserNeeded: the caller is no user's credential.
+            TooManyWorkspaces: the user has very many.
+        """
+        if caller.user_id is None:
+            raise UserNeeded
+        row = self.create_workspace(name, caller.user_id)
+        if key_name is None:
+            return row, None
+        scopes = sorted(caller.scopes)
+        return row, self.create_key(row.id, name=key_name, scopes=scopes, granted_by=caller)[1]
 
     def has_workspaces(self) -> bool:
         """Whether the installation is in use."""
@@ -132,8 +178,12 @@ class IdentityService:
         scopes: Sequence[str] = tuple(SCOPES),
         expires_at: datetime | None = None,
         granted_by: Principal | None = None,
+        user: int | None = None,
     ) -> tuple[AnyRow, str]:
         """A new key, and its text, which can never be shown again.
+
+        It belongs to the user of `granted_by`, or to `user`, and then never gives more than that
+        user's role gives; to the workspace itself where there is neither.
 
         Raises:
             Invalid: it would be expired at once.
@@ -142,15 +192,15 @@ class IdentityService:
         if expires_at is not None and expires_at <= datetime.now(UTC):
             raise Invalid.field("/expires_at", "Must be in the future.")
         if granted_by is not None:
-            for scope in scopes:
-                if scope not in granted_by.scopes:
-                    raise Forbidden(scope)
+            require_scopes(granted_by, scopes)
+            user = granted_by.user_id
         key = make_key()
         with self._db.write_directory() as session:
             row = store.insert_key(
                 session,
                 workspace,
                 identifier=new_id(_DIRECTORY_SLOT),
+                user=user,
                 name=name,
                 prefix=key.prefix,
                 digest=key.digest,
@@ -194,6 +244,25 @@ class IdentityService:
                 raise NotFound("There is no such API key.")
         if self._recent is not None:
             self._recent.forget(identifier)
+
+
+def require_scopes(granted_by: Principal, scopes: Iterable[str]) -> None:
+    """Let nobody grant more than they have.
+
+    Raises:
+        Forbidden: `granted_by` lacks one of the scopes.
+    """
+    for scope in scopes:
+        if scope not in granted_by.scopes:
+            raise Forbidden(scope)
+
+
+def _principal_of(key: Any) -> Principal:
+    scopes = frozenset(key.scopes)
+    if key.user_id is None:
+        return Principal(key.workspace_id, key.id, scopes, name=key.name)
+    allowed = scopes & ROLES[key.role]
+    return Principal(key.workspace_id, key.id, allowed, key.user_id, name=key.email)
 
 
 def _refused() -> Unauthenticated:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, or_, select, update
+from sqlalchemy import bindparam, func, insert, or_, select, update
 
+from api.core.database.prepared import Question, ReadOnce
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.database.sessions import AnyRow
-from api.identity.models import ApiKey, Workspace
+from api.identity.models import ApiKey, Membership, User, Workspace
 
 _KEY = (
     ApiKey.id,
+    ApiKey.user_id,
     ApiKey.name,
     ApiKey.prefix,
     ApiKey.scopes,
@@ -77,11 +79,32 @@ def count_workspaces(session: ReadSession) -> int:
     return int(session.scalar(select(func.count()).select_from(Workspace)))
 
 
-def get_key_by_digest(session: ReadSession, digest: bytes) -> AnyRow | None:
-    """The key with this SHA-256, whatever its state."""
-    return session.execute(
-        select(ApiKey.workspace_id, *_KEY).where(ApiKey.key_hash == digest)
-    ).one_or_none()
+_KEY_BY_DIGEST = Question(
+    select(
+        ApiKey.id,
+        ApiKey.workspace_id,
+        ApiKey.user_id,
+        ApiKey.name,
+        ApiKey.scopes,
+        ApiKey.expires_at,
+        ApiKey.last_used_at,
+        ApiKey.revoked_at,
+        Membership.role,
+        User.email,
+        User.disabled_at,
+    )
+    .outerjoin(
+        Membership,
+        (Membership.workspace_id == ApiKey.workspace_id) & (Membership.user_id == ApiKey.user_id),
+    )
+    .outerjoin(User, User.id == ApiKey.user_id)
+    .where(ApiKey.key_hash == bindparam("digest"))
+)
+
+
+def ask_key(connection: ReadOnce, digest: bytes) -> Any | None:
+    """The key with this SHA-256, whatever its state, and what its owner, if any, may do now."""
+    return connection.ask_one(_KEY_BY_DIGEST, digest=digest)
 
 
 def find_keys(
@@ -106,6 +129,7 @@ def insert_key(
     workspace: int,
     *,
     identifier: int,
+    user: int | None,
     name: str,
     prefix: str,
     digest: bytes,
@@ -118,6 +142,7 @@ def insert_key(
         .values(
             id=identifier,
             workspace_id=workspace,
+            user_id=user,
             name=name,
             prefix=prefix,
             key_hash=digest,
@@ -138,6 +163,16 @@ def update_key_revoked(session: WriteSession, workspace: int, identifier: int) -
         .returning(ApiKey.id)
     )
     return session.execute(statement).first() is not None
+
+
+def update_keys_revoked(session: WriteSession, workspace: int, user: int) -> None:
+    """Revoke the keys that a user has for a workspace."""
+    session.execute(
+        update(ApiKey)
+        .where(ApiKey.user_id == user, ApiKey.workspace_id == workspace)
+        .where(ApiKey.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
 
 
 def update_key_used(session: WriteSession, identifier: int, older_than: datetime) -> None:

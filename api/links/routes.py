@@ -9,17 +9,14 @@ from typing import Any
 from flask import Response, request
 
 from api.core.answers import json_response
+from api.core.auditing import Change, note_changes
 from api.core.database.sessions import AnyRow
 from api.core.errors import Invalid
-from api.core.http import (
-    MERGE_PATCH,
-    Blueprint,
-    load,
-    page_response,
-    principal,
-)
+from api.core.events import Thing
+from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.loading import Loader
 from api.core.problems import problem_of
+from api.core.reading import load
 from api.core.registry import service
 from api.links import batch
 from api.links.drafts import LinkDraft
@@ -58,6 +55,7 @@ def _present(row: AnyRow) -> dict[str, Any]:
 @blueprint.idempotent
 @blueprint.takes_query(CREATE_QUERY)
 @blueprint.takes_body(LINK_IN)
+@blueprint.audited("link.create", status=201)
 @blueprint.answers(201, LinkOut, headers=("Location", "ETag"))
 @blueprint.answers(
     200, LinkOut, headers=("Location", "ETag"), description="An existing link was found"
@@ -106,6 +104,7 @@ def get_link(link_id: int) -> Response:
 @blueprint.route("/links/<id:link_id>", methods=["PATCH"])
 @blueprint.scope("links:write")
 @blueprint.takes_body(LINK_PATCH, media_types=(MERGE_PATCH,))
+@blueprint.audited("link.update")
 @blueprint.answers(200, LinkOut, headers=("ETag",))
 @blueprint.fails(404, 412)
 def update_link(link_id: int, body: dict[str, Any]) -> Response:
@@ -117,6 +116,7 @@ def update_link(link_id: int, body: dict[str, Any]) -> Response:
 
 @blueprint.route("/links/<id:link_id>", methods=["DELETE"])
 @blueprint.scope("links:write")
+@blueprint.audited("link.delete")
 @blueprint.answers(204)
 @blueprint.fails(404, 412)
 def delete_link(link_id: int) -> Response:
@@ -129,11 +129,13 @@ def delete_link(link_id: int) -> Response:
 @blueprint.scope("links:write")
 @blueprint.idempotent
 @blueprint.takes_body(BATCH_IN)
+@blueprint.audited("link.batch")
 @blueprint.answers(200, BATCH_OUT)
 def batch_links(body: dict[str, Any]) -> Response:
     """Create, change and delete up to 1,000 links, each with its own result"""
     operations = [_operation(index, item) for index, item in enumerate(body["operations"])]
     results = batch.perform(_links(), principal().workspace_id, operations)
+    note_changes(filter(None, map(_change, operations, results)))
     return json_response({"results": [_result(*each) for each in enumerate(results)]})
 
 
@@ -199,6 +201,18 @@ def _member(operation: dict[str, Any], name: str) -> Any:
     if name not in operation:
         raise Invalid.field(f"/{name}", "Missing data for required field.")
     return operation[name]
+
+
+def _change(operation: batch.Operation, result: batch.Result) -> Change | None:
+    """What the audit log is told of an operation that succeeded."""
+    match operation:
+        case batch.Create() if result.link is not None:
+            return Change("link.create", Thing("link", str(result.link.id)))
+        case batch.Update(link_id) if result.error is None:
+            return Change("link.update", Thing("link", str(link_id)))
+        case batch.Delete(link_id) if result.error is None:
+            return Change("link.delete", Thing("link", str(link_id)))
+    return None
 
 
 def _result(index: int, result: batch.Result) -> dict[str, Any]:

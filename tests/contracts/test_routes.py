@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from flask import Flask
 from werkzeug.routing import Rule
 
 from api.operations.openapi import describe
+from tests.answers import problem
 from tests.caller import Caller
 
 # Whoever adds a route without a scope writes it here, on purpose.
@@ -18,6 +20,7 @@ PUBLIC = {
     "docs.docs",
     "docs.docs_with_slash",
     "docs.openapi",
+    "members.accept_invitation",  # asks for a token of its own
     "operations.live",
     "operations.metrics",  # asks for a token of its own
     "operations.ready",
@@ -29,13 +32,20 @@ PUBLIC = {
     "redirects.robots",
 }
 API = "/api/v1"
+# What a route needs to be told before it looks for the thing.
+BODIES = {"members.update_member": {"role": "viewer"}}
+
+
+def guarded_rules(app: Flask) -> Iterator[tuple[Rule, str | None]]:
+    """Routes that need a credential, with their scope; None where it must be a user's."""
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        if hasattr(view, "required_scope"):
+            yield rule, view.required_scope
 
 
 def scoped_rules(app: Flask) -> Iterator[tuple[Rule, str]]:
-    for rule in app.url_map.iter_rules():
-        scope = getattr(app.view_functions[rule.endpoint], "required_scope", None)
-        if scope is not None:
-            yield rule, scope
+    return ((rule, scope) for rule, scope in guarded_rules(app) if scope is not None)
 
 
 def methods_of(rule: Rule) -> list[str]:
@@ -59,8 +69,8 @@ def test_each_route_declares_a_scope_or_is_public_on_purpose(app: Flask) -> None
     assert unguarded == PUBLIC
 
 
-def test_without_a_credential_each_scoped_route_answers_401(app: Flask) -> None:
-    for rule, _ in scoped_rules(app):
+def test_without_a_credential_each_guarded_route_answers_401(app: Flask) -> None:
+    for rule, _ in guarded_rules(app):
         for method in methods_of(rule):
             answer = app.test_client().open(API + path_of(rule), method=method)
             assert answer.status_code == 401, (method, rule)
@@ -77,29 +87,59 @@ def test_without_its_scope_each_route_answers_403(app: Flask, caller: Caller) ->
             assert scope in answer.headers["WWW-Authenticate"], (method, rule)
 
 
+def test_without_a_user_routes_about_users_answer_403(app: Flask, caller: Caller) -> None:
+    about_users = [rule for rule, scope in guarded_rules(app) if scope is None]
+    assert {rule.rule for rule in about_users} == {"/api/v1/users/me"}
+    for rule in about_users:
+        for method in methods_of(rule):
+            problem(caller.request(method, path_of(rule), json={}), 403, "user-needed")
+
+
+def test_each_route_that_changes_something_is_audited(app: Flask) -> None:
+    names = set()
+    for rule in app.url_map.iter_rules():
+        view = app.view_functions[rule.endpoint]
+        action = getattr(view, "audited_action", None)
+        changes = set(methods_of(rule)) != {"GET"}
+        assert (action is not None) == (changes and rule.endpoint not in PUBLIC), rule
+        if action is not None:
+            assert re.fullmatch(r"[a-z_]+\.[a-z_]+", action)
+            assert action not in names
+            names.add(action)
+    assert names >= {"link.create", "link.batch", "key.create", "member.update", "clicks.erase"}
+
+
 def test_things_of_another_workspace_answer_404(
     app: Flask, caller: Caller, other_caller: Caller
 ) -> None:
     key = other_caller.post("/api-keys", {"name": "Theirs"}).json or {}
     domain = other_caller.post("/domains", {"host": "theirs.example"}).json or {}
+    invited = {"email": "invited@example.com", "role": "viewer"}
+    invitation = other_caller.post("/invitations", invited).json or {}
     theirs = {
         "link_id": other_caller.create_link()["id"],
         "key_id": key["id"],
         "domain_id": domain["id"],
         "workspace_id": str(other_caller.workspace_id),
+        "user_id": str(other_caller.with_role("viewer").user_id),
+        "invitation_id": invitation["id"],
     }
     seen = set()
     for rule, _ in scoped_rules(app):
         for argument in rule.arguments:
             seen.add(argument)
             for method in methods_of(rule):
-                body = {"json": {}} if method in ("PATCH", "POST", "PUT") else {}
+                has_body = method in ("PATCH", "POST", "PUT")
+                body = {"json": BODIES.get(rule.endpoint, {})} if has_body else {}
                 answer = caller.request(method, path_of(rule, theirs[argument]), **body)
                 assert answer.status_code == 404, (method, rule)
     assert seen == set(theirs)
 
 
-@pytest.mark.parametrize("path", ["/links", "/api-keys", "/domains", "/workspaces"])
+@pytest.mark.parametrize(
+    "path",
+    ["/links", "/api-keys", "/domains", "/workspaces", "/members", "/invitations", "/audit-events"],
+)
 def test_each_list_is_a_page(path: str, caller: Caller) -> None:
     answer = caller.get(path).json or {}
     assert set(answer) == {"data", "next_cursor"}
@@ -113,7 +153,7 @@ def test_each_operation_is_described_in_full(app: Flask) -> None:
         assert name not in names
         names.add(name)
         assert operation["summary"], name
-        if path.startswith(API):
+        if path.startswith(API) and f"members.{name}" not in PUBLIC:
             assert set(operation["responses"]) >= {"401", "403"}, name
             assert operation["security"], name
         if "requestBody" in operation and path.startswith(API):

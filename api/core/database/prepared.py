@@ -46,7 +46,7 @@ def _named_tuple(columns: Sequence[str]) -> Callable[[Sequence[Any]], Any]:
 class Question(Command):
     """A statement that only reads."""
 
-    def __init__(self, statement: Select[Any]) -> None:
+    def __init__(self, statement: Select[*tuple[Any, ...]]) -> None:
         super().__init__(statement)
 
 

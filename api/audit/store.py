@@ -1,0 +1,91 @@
+"""Queries on the audit log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Text,
+    bindparam,
+    cast,
+    column,
+    func,
+    insert,
+    select,
+    true,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from api.audit.models import Event
+from api.core.database.prepared import Command, WriteOnce
+from api.core.database.routing import ReadSession
+from api.core.database.sessions import AnyRow
+
+_COLUMNS = {it.key: getattr(Event, it.key) for it in Event.__table__.columns}
+
+
+def _insertion() -> Command:
+    """Any number of events in one statement.
+
+    Its commit waits for no disk: the change that it tells of is on it already, and a statement
+    that waited would double what a change costs. Of a server that loses its power, the events of
+    its last fraction of a second may be lost (`synchronous_commit` in PostgreSQL's manual).
+    """
+    types: dict[str, Any] = dict.fromkeys(_COLUMNS, Text)
+    types |= {"id": BigInteger, "workspace_id": BigInteger, "at": DateTime(timezone=True)}
+    types |= {"details": JSONB}
+    given = (
+        func.jsonb_to_recordset(cast(bindparam("events", type_=Text), JSONB))
+        .table_valued(*(column(name, kind) for name, kind in types.items()), name="given")
+        .render_derived(with_types=True)
+    )
+    soon = select(func.set_config("synchronous_commit", "off", true()).label("mode")).cte("soon")
+    rows = select(*(given.c[name] for name in types)).select_from(given.join(soon, true()))
+    return Command(insert(Event).from_select(list(types), rows).returning(Event.id))
+
+
+_INSERTION = _insertion()
+
+
+def insert_events(connection: WriteOnce, events: Sequence[Mapping[str, Any]]) -> None:
+    """Append events."""
+    connection.run(_INSERTION, events=orjson.dumps(events).decode())
+
+
+def find_events(
+    session: ReadSession,
+    workspace: int,
+    conditions: Sequence[ColumnElement[bool]],
+    limit: int,
+) -> Sequence[AnyRow]:
+    """Events of a workspace, newest first."""
+    statement = select(*_COLUMNS.values()).where(Event.workspace_id == workspace, *conditions)
+    return session.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+
+
+def conditions_of(
+    *,
+    action: str | None = None,
+    actor: tuple[str, str] | None = None,
+    target: tuple[str, str] | None = None,
+    from_id: int | None = None,
+    before_id: int | None = None,
+) -> Iterator[ColumnElement[bool]]:
+    """What a list of events is narrowed by; actor and target are kind and id."""
+    if action is not None:
+        yield Event.action == action
+    if actor is not None:
+        yield Event.actor_kind == actor[0]
+        yield Event.actor_id == actor[1]
+    if target is not None:
+        yield Event.target_kind == target[0]
+        yield Event.target_id == target[1]
+    if from_id is not None:
+        yield Event.id >= from_id
+    if before_id is not None:
+        yield Event.id < before_id
