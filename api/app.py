@@ -16,7 +16,7 @@ from api.clicks.spool import Spool
 from api.core.application import Application
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
-from api.core.limits import RateLimiter
+from api.core.limits import AddressLimits
 from api.core.paths import IdConverter, SlugConverter
 from api.core.problems import register_problems
 from api.core.registry import register_service
@@ -74,11 +74,13 @@ def create_app(settings: Settings) -> Flask:
         on_seal=shipper.wake if shipper else lambda: None,
     )
     domains = DomainService(db, evictions, secret, settings.default_domain)
+    limits = AddressLimits.of(settings)
     orphans = OrphanVisits(domains, spool, settings.spool_segment_seconds)
     app.extensions["signpost"] = Runtime(db, evictions, spool, orphans, shipper)
     for instance in (
         settings,
         domains,
+        limits,
         orphans,
         HealthService(db, settings.redis_url, spool if redirecting else None, shipper),
         MetricsService(settings.metrics_token, spool, shipper),
@@ -86,9 +88,9 @@ def create_app(settings: Settings) -> Flask:
         register_service(app, instance)
     app.register_blueprint(operations_routes.blueprint)
     if "api" in settings.signpost_services:
-        _add_api(app, settings, db, evictions, domains, secret)
+        _add_api(app, settings, db, evictions, domains, secret, limits)
     if redirecting:
-        _add_redirects(app, settings, db, evictions, spool)
+        _add_redirects(app, settings, db, evictions, spool, limits)
     return app
 
 
@@ -125,7 +127,12 @@ def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
 
 
 def _add_redirects(
-    app: Flask, settings: Settings, db: Database, evictions: Evictions, spool: Spool
+    app: Flask,
+    settings: Settings,
+    db: Database,
+    evictions: Evictions,
+    spool: Spool,
+    limits: AddressLimits,
 ) -> None:
     """The hot path: nothing of the management side is imported for it."""
     from api.redirects import routes  # noqa: PLC0415
@@ -145,9 +152,8 @@ def _add_redirects(
     )
     evictions.on_evict(cache.evict)
     evictions.on_sync(cache.set_synced)
-    limiter = RateLimiter(settings.redis_url, settings.redis_timeout_seconds)
     shared = make_shared_targets(settings, settings.redirect_redis_timeout_seconds)
-    redirects = RedirectService(db, cache, shared, limiter, settings.password_tries_per_minute)
+    redirects = RedirectService(db, cache, shared, limits)
     register_service(app, redirects)
     register_service(app, ClickRecorder(spool))
     prepared = PreparedAnswers(cache, settings.redirect_cache_entries, redirects.refresh_soon)
@@ -181,6 +187,7 @@ def _add_api(
     evictions: Evictions,
     domains: DomainService,
     secret: bytes,
+    limits: AddressLimits,
 ) -> None:
     """Management, statistics and their description."""
     from api.audit import routes as audit_routes  # noqa: PLC0415
@@ -214,7 +221,7 @@ def _add_api(
     )
     stats_cache = StatsCache(answers, settings.stats_cache_seconds)
     audit = AuditLog(db, secret, request_facts)
-    management = management_services(settings, db, domains, evictions, audit)
+    management = management_services(settings, db, domains, evictions, audit, limits)
     links = management.links
     for instance in (
         audit,

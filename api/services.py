@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
-from api.core.limits import RateLimiter
+from api.core.limits import AddressLimits
 from api.core.safe_url import TargetRules
 from api.domains.service import DomainService
 from api.identity.invitations import InvitationService
-from api.identity.limits import SignInLimits
 from api.identity.members import MemberService
 from api.identity.service import IdentityService
 from api.identity.users import UserService
@@ -44,16 +43,15 @@ class ManagementServices:
 
 
 def people_services(
-    settings: Settings, db: Database, audit: AuditLog, evictions: Evictions | None = None
+    settings: Settings,
+    db: Database,
+    audit: AuditLog,
+    evictions: Evictions | None = None,
+    limits: AddressLimits | None = None,
 ) -> People:
     """Wire the services of users, workspaces and keys; without `evictions` for a script."""
     secret = settings.resolved_secret_key()
-    limits = SignInLimits(
-        RateLimiter(settings.redis_url, settings.redis_timeout_seconds),
-        per_minute_and_address=settings.sign_in_tries_per_minute,
-        per_hour_and_account=settings.sign_in_tries_per_hour,
-    )
-    users = UserService(db, evictions, limits, audit)
+    users = UserService(db, evictions, limits or AddressLimits.of(settings), audit)
     return People(
         IdentityService(db, secret, evictions),
         users,
@@ -68,10 +66,11 @@ def management_services(
     domains: DomainService,
     evictions: Evictions,
     audit: AuditLog | None = None,
+    limits: AddressLimits | None = None,
 ) -> ManagementServices:
     """Wire the services of the management side."""
     secret = settings.resolved_secret_key()
-    people = people_services(settings, db, audit or AuditLog(db, secret), evictions)
+    people = people_services(settings, db, audit or AuditLog(db, secret), evictions, limits)
     targets = TargetRules(
         settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
     )

@@ -191,13 +191,26 @@ class Settings:
         0.1, "Longest wait for Redis on the way to a redirect; then PostgreSQL is asked."
     )
     password_tries_per_minute: int = _integer(
-        5, "Wrong passwords per link and address before 429.", 1, 10_000
+        5, "Passwords per link and address before 429.", 1, 1_000_000
     )
     sign_in_tries_per_minute: int = _integer(
-        20, "Tries to sign in, or to accept an invitation, from one address before 429.", 1, 10_000
+        20,
+        "Tries to sign in, or to accept an invitation, from one address before 429.",
+        1,
+        1_000_000,
     )
     sign_in_tries_per_hour: int = _integer(
-        20, "Tries to sign in to one account, from anywhere, before 429.", 1, 100_000
+        20, "Tries to sign in to one account, from anywhere, before 429.", 1, 1_000_000
+    )
+    token_requests_per_minute: int = _integer(
+        60, "Requests for OAuth tokens per address before 429.", 1, 1_000_000
+    )
+    misses_per_minute: int = _integer(
+        300,
+        "Slugs that are no link's per address, before further ones answer 429 in place of 404. "
+        "Redirects are never limited.",
+        1,
+        1_000_000,
     )
     idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered.")
     stats_cache_seconds: int = _integer(

@@ -21,6 +21,7 @@ from api.core.database.routing import Database
 from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.caller import Caller
+from tests.unlimited import UNLIMITED
 
 
 def _server_url() -> str:
@@ -71,8 +72,7 @@ def environ(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict
         "BASE_URL": "http://sign.test",
         # A process that loads links by itself would disturb who counts what is asked.
         "REDIRECT_WARM_ENTRIES": "0",
-        # All tests come from one address.
-        "SIGN_IN_TRIES_PER_MINUTE": "10000",
+        **UNLIMITED,
     }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.services.network import free_ports
+from tests.unlimited import UNLIMITED
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -23,9 +24,9 @@ _PATIENCE_SECONDS = 60
 
 
 def clean_environ(home: Path, **settings: str) -> dict[str, str]:
-    """Our environment without anything that is a setting, and with these settings."""
+    """Our environment without anything that is a setting, and with these settings; no limits."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return kept | {"SIGNPOST_HOME": str(home), "WEB_CONCURRENCY": "2"} | settings
+    return kept | UNLIMITED | {"SIGNPOST_HOME": str(home), "WEB_CONCURRENCY": "2"} | settings
 
 
 def start_in_vain(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:

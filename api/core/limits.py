@@ -1,78 +1,221 @@
-"""Counting limits shared by all processes, for rules that are not per API route.
+"""How often an address may try what can be guessed or flooded.
 
-Redis down: the count goes on in the process, so a limit is then per worker, never off.
+Tries are counted by sliding window, in Redis for all processes. Who goes on past a limit is
+refused for longer each time, until that has not happened for an hour. Redis away: each process
+counts for itself, in bounded memory, so a limit is then per worker, never off.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import threading
 import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from typing import Any, NamedTuple
 
-from limits import RateLimitItem
-from limits.storage import MemoryStorage, storage_from_string
-from limits.strategies import SlidingWindowCounterRateLimiter
-from redis.exceptions import RedisError
+import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
+from redis.retry import Retry
+
+from api.core.breaker import RedisBreaker
+from api.core.client import address_block
+from api.core.errors import TooManyRequests
+from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
+# The version is that of what the keys hold.
+_PREFIX = "signpost:tries:v1:"
+_LONGEST_SECONDS = 3_600
+# After which nothing is held against an address any more.
+_FORGET_SECONDS = 3_600
+_MOST_LOCAL = 10_000
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """Whether one more try is allowed; if not, after how many seconds."""
+# One step of `_Tries.step`, on the state in a hash: all processes see one count and one clock.
+_STEP = """
+local clock = redis.call('TIME')
+local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
+local limit, window, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local forget = tonumber(ARGV[4])
+local held = redis.call('HMGET', KEYS[1], 'window', 'count', 'before', 'strikes', 'until')
+local function number(index) return tonumber(held[index] or 0) end
+local count, before, strikes, ends = number(2), number(3), number(4), number(5)
+if now < ends then return {0, strikes, math.ceil((ends - now) * 1000), 0} end
+if now > ends + forget then strikes = 0 end
+local index = math.floor(now / window)
+if number(1) ~= index then
+    before = number(1) == index - 1 and count or 0
+    count = 0
+end
+local allowed = before * (1 - (now / window - index)) + count <= limit - 1
+if allowed then
+    count = count + 1
+else
+    strikes = strikes + 1
+    ends = now + math.min(window * 2 ^ (strikes - 1), longest)
+end
+redis.call('HSET', KEYS[1], 'window', index, 'count', count, 'before', before,
+    'strikes', strikes, 'until', string.format('%.6f', ends))
+local wait = math.max(ends - now, 0)
+redis.call('EXPIRE', KEYS[1], math.ceil(wait) + forget)
+return {allowed and 1 or 0, strikes, math.ceil(wait * 1000), 1}
+"""
+
+
+class Rule(NamedTuple):
+    """How many tries are let through within any so many seconds."""
+
+    tries: int
+    window_seconds: int = 60
+
+
+class TooManyTries(TooManyRequests):
+    """An address, or whatever else was counted, is refused for a while."""
+
+    def __init__(self, wait_seconds: float, *, is_news: bool) -> None:
+        super().__init__("This was tried too often.", math.ceil(wait_seconds))
+        # False while an earlier refusal lasts: then it has been told of.
+        self.is_news = is_news
+
+
+class _Step(NamedTuple):
+    """What came of a try."""
 
     allowed: bool
-    retry_after_seconds: int
+    strikes: int  # how often in a row the limit was passed
+    wait_seconds: float
+    is_news: bool  # False while an earlier refusal lasts
 
 
-class RateLimiter:
-    """Sliding window counters."""
+@dataclass(slots=True)
+class _Tries:
+    """What is held of one address. A window's predecessor counts by the share of it that is still
+    within the last minute, as in the sliding window counter that Cloudflare described in 2017."""
 
-    def __init__(self, redis_url: str | None, timeout_seconds: float) -> None:
-        self._shared = None
-        if redis_url:
-            # The strategy is in the prefix: its keys are of another type than other strategies'.
-            storage = storage_from_string(
-                redis_url.replace("unix://", "redis+unix://", 1),
-                key_prefix="signpost:limits:sliding",
-                socket_timeout=timeout_seconds,
-                socket_connect_timeout=timeout_seconds,
-            )
-            self._shared = SlidingWindowCounterRateLimiter(storage)
+    window: int = 0
+    count: int = 0
+    before: int = 0
+    strikes: int = 0
+    until: float = 0.0
 
-    def check(self, limit: RateLimitItem, *who: str) -> Decision:
-        """Whether `who` may try once more; counts nothing."""
-        return self._ask(limit, who, count=False)
-
-    def hit(self, limit: RateLimitItem, *who: str) -> Decision:
-        """Count one try of `who`."""
-        return self._ask(limit, who, count=True)
-
-    def _ask(self, limit: RateLimitItem, who: tuple[str, ...], *, count: bool) -> Decision:
-        if self._shared is not None:
-            try:
-                return _decide(self._shared, limit, who, count=count)
-            except RedisError as error:
-                log.warning("limits are counted per process, Redis is away: %s", error)
-        return _decide(self._local, limit, who, count=count)
-
-    @cached_property
-    def _local(self) -> SlidingWindowCounterRateLimiter:
-        # Made at first use: it starts a thread, which a fork would leave behind.
-        return SlidingWindowCounterRateLimiter(MemoryStorage())
+    def step(self, now: float, rule: Rule) -> _Step:
+        """Count a try, or refuse it."""
+        if now < self.until:
+            return _Step(False, self.strikes, self.until - now, False)
+        if now > self.until + _FORGET_SECONDS:
+            self.strikes = 0
+        index = int(now // rule.window_seconds)
+        if index != self.window:
+            self.before = self.count if index == self.window + 1 else 0
+            self.window, self.count = index, 0
+        share = 1 - (now / rule.window_seconds - index)
+        if self.before * share + self.count <= rule.tries - 1:
+            self.count += 1
+            return _Step(True, self.strikes, 0.0, True)
+        self.strikes += 1
+        wait_seconds = min(rule.window_seconds * 2 ** (self.strikes - 1), _LONGEST_SECONDS)
+        self.until = now + wait_seconds
+        return _Step(False, self.strikes, wait_seconds, True)
 
 
-def _decide(
-    limiter: SlidingWindowCounterRateLimiter,
-    limit: RateLimitItem,
-    who: tuple[str, ...],
-    *,
-    count: bool,
-) -> Decision:
-    allowed = limiter.hit(limit, *who) if count else limiter.test(limit, *who)
-    if allowed:
-        return Decision(allowed=True, retry_after_seconds=0)
-    reset = limiter.get_window_stats(limit, *who).reset_time
-    return Decision(allowed=False, retry_after_seconds=max(1, math.ceil(reset - time.time())))
+class AddressLimits:
+    """Counts tries of addresses. What is limited, and how, is given by name."""
+
+    def __init__(
+        self, redis_url: str | None, timeout_seconds: float, rules: Mapping[str, Rule]
+    ) -> None:
+        self._rules = dict(rules)
+        self._step = _shared_step(redis_url, timeout_seconds) if redis_url else None
+        self._breaker = RedisBreaker("tries of addresses are counted per process")
+        self._local: OrderedDict[str, _Tries] = OrderedDict()
+        self._lock = threading.Lock()
+        # Who is refused, and until when: not asked again meanwhile, however often they come.
+        self._refused: OrderedDict[str, float] = OrderedDict()
+
+    @classmethod
+    def of(cls, settings: Settings) -> AddressLimits:
+        """As the settings want them."""
+        rules = {
+            "link-password": Rule(settings.password_tries_per_minute),
+            "sign-in": Rule(settings.sign_in_tries_per_minute),
+            "account": Rule(settings.sign_in_tries_per_hour, 3_600),
+            "token": Rule(settings.token_requests_per_minute),
+            "miss": Rule(settings.misses_per_minute),
+        }
+        return cls(settings.redis_url, settings.redis_timeout_seconds, rules)
+
+    def hit(self, action: str, who: str, subject: str = "") -> None:
+        """Count one try of `action` by `who`, on `subject` where tries on another are apart.
+
+        `who` is mostly an address; an IPv6 address counts as its /64.
+
+        Raises:
+            TooManyTries: there were too many.
+        """
+        who = address_block(who)
+        key = f"{action}:{subject}:{who}"
+        wait_seconds = self._refused_for(key)
+        if wait_seconds > 0:
+            raise TooManyTries(wait_seconds, is_news=False)
+        step = self._ask(key, self._rules[action])
+        if step.allowed:
+            return
+        self._refuse(key, step.wait_seconds)
+        if step.is_news:
+            about = f"{action} {subject}".strip()
+            wait = math.ceil(step.wait_seconds)
+            log.warning("too many tries of %s (%s): refused for %d s", who, about, wait)
+        raise TooManyTries(step.wait_seconds, is_news=step.is_news)
+
+    def _ask(self, key: str, rule: Rule) -> _Step:
+        ask = self._step
+        if ask is not None:
+            step = self._breaker.ask(lambda: ask(key, rule))
+            if step is not None:
+                return step
+        with self._lock:
+            tries = self._local.pop(key, None) or _Tries()
+            self._local[key] = tries
+            if len(self._local) > _MOST_LOCAL:
+                self._local.popitem(last=False)
+            return tries.step(time.time(), rule)
+
+    def _refused_for(self, key: str) -> float:
+        """Seconds for which an address is still refused."""
+        until = self._refused.get(key)
+        if until is None:
+            return 0.0
+        left = until - time.monotonic()
+        if left <= 0:
+            self._refused.pop(key, None)
+        return left
+
+    def _refuse(self, key: str, seconds: float) -> None:
+        with self._lock:
+            self._refused[key] = time.monotonic() + seconds
+            if len(self._refused) > _MOST_LOCAL:
+                self._refused.popitem(last=False)
+
+
+def _shared_step(redis_url: str, timeout_seconds: float) -> Callable[[str, Rule], _Step]:
+    """`_Tries.step` on what Redis holds."""
+    client = redis.Redis.from_url(
+        redis_url,
+        socket_timeout=timeout_seconds,
+        socket_connect_timeout=timeout_seconds,
+        # Of a connection that had ended; what takes too long is not tried again.
+        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
+    )
+    script = client.register_script(_STEP)
+
+    def ask(key: str, rule: Rule) -> _Step:
+        arguments = [*rule, _LONGEST_SECONDS, _FORGET_SECONDS]
+        found: Any = script([_PREFIX + key], arguments)
+        allowed, strikes, wait_ms, is_news = found
+        return _Step(allowed == 1, strikes, wait_ms / 1000, is_news == 1)
+
+    return ask

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,13 +12,13 @@ from typing import Any
 from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
-from api.core.errors import Conflict, DomainError, Invalid, NotFound, TooManyRequests
+from api.core.errors import Conflict, DomainError, Invalid, NotFound
 from api.core.events import AuditEvent, Thing
 from api.core.evictions import Evictions
 from api.core.ids import new_id
+from api.core.limits import AddressLimits, TooManyTries
 from api.identity import invitation_store, user_store
 from api.identity.addresses import normalise_email
-from api.identity.limits import SignInLimits
 from api.identity.passwords import check_password, hash_of, is_password
 from api.identity.recent import USER_PREFIX
 
@@ -47,7 +48,7 @@ class UserService:
     """Users of the installation. A user may be a member of many workspaces."""
 
     def __init__(
-        self, db: Database, evictions: Evictions | None, limits: SignInLimits, audit: AuditLog
+        self, db: Database, evictions: Evictions | None, limits: AddressLimits, audit: AuditLog
     ) -> None:
         self._db = db
         # Scripts without Redis tell nobody; processes find out within seconds.
@@ -220,13 +221,14 @@ class UserService:
         return changed
 
     def _count_try(self, account: str | None, address: str) -> None:
+        # Right ones too: who tries many at once would pass if only the outcome counted.
         try:
-            self._limits.try_address(address)
+            self._limits.hit("sign-in", address)
             if account is not None:
-                self._limits.try_account(account)
-        except TooManyRequests:
-            if self._limits.tell(account or "", address):
-                log.warning("too many sign-ins were tried from %s", address)
+                # Addresses of people are none of Redis' business.
+                self._limits.hit("account", hashlib.sha256(account.encode()).hexdigest())
+        except TooManyTries as refused:
+            if refused.is_news:
                 self._tell_of_limit(account or "", address)
             raise
 

@@ -77,9 +77,27 @@ def _visit(slug: str, password: str | None) -> Response:
         return _redirect(slug, password)
     except (LinkUnknown, LinkGone) as error:
         service(OrphanVisits).add(error.orphan_kind, request.host, error.workspace_id)
-        return error_answer(error)
+        return _miss(error)
     except DomainError as error:
         return error_answer(error)
+
+
+def _miss(error: LinkUnknown | LinkGone) -> Response:
+    if isinstance(error, LinkUnknown):
+        try:
+            service(RedirectService).note_miss(_address())
+        except DomainError as refused:
+            return error_answer(refused)
+    return error_answer(error)
+
+
+def _address() -> str:
+    """Of the visitor."""
+    return client_address(
+        request.remote_addr or "",
+        request.headers.get("X-Forwarded-For", ""),
+        service(Settings).trusted_proxies,
+    )
 
 
 def _redirect(slug: str, password: str | None) -> Response:
@@ -92,11 +110,7 @@ def _redirect(slug: str, password: str | None) -> Response:
     owner = None if domain == domains.default_domain else domains.owner_of(domain)
     slug = normalise_slug(slug)
     target = redirects.open(domain, slug, owner)
-    address = client_address(
-        request.remote_addr or "",
-        request.headers.get("X-Forwarded-For", ""),
-        settings.trusted_proxies,
-    )
+    address = _address()
     redirects.check_password(target, password, address)
     query = request.query_string.decode("utf-8", "replace")
     location = redirects.pass_through(target, query)

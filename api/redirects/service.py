@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from limits import RateLimitItemPerMinute
-
 from api.clicks.records import ORPHAN_GONE, ORPHAN_INACTIVE, ORPHAN_UNKNOWN
-from api.core.client import address_block
 from api.core.database.routing import Database
-from api.core.errors import DomainError, NotFound, TooManyRequests
-from api.core.limits import RateLimiter
+from api.core.errors import DomainError, NotFound
+from api.core.limits import AddressLimits
 from api.core.passwords import password_matches
 from api.core.safe_url import with_query
 from api.core.slugs import may_be_slug
@@ -20,8 +16,6 @@ from api.redirects import store
 from api.redirects.cache import Target, TargetCache
 from api.redirects.levels import TargetLevels
 from api.redirects.shared import SharedTargets
-
-log = logging.getLogger(__name__)
 
 
 class LinkUnknown(NotFound):
@@ -79,15 +73,13 @@ class RedirectService:
         db: Database,
         cache: TargetCache,
         shared: SharedTargets | None,
-        limiter: RateLimiter,
-        tries_per_minute: int,
+        limits: AddressLimits,
     ) -> None:
         """`shared` is what processes share through Redis, None without it."""
         self._db = db
         self._cache = cache
         self._levels = TargetLevels(db, cache, shared)
-        self._limiter = limiter
-        self._tries = RateLimitItemPerMinute(tries_per_minute)
+        self._limits = limits
 
     def open(self, domain: str, slug: str, owner: int | None) -> Target:
         """The link at `domain/slug`, which exists and is in its period.
@@ -130,13 +122,18 @@ class RedirectService:
             return
         if password is None:
             raise PasswordRequired
-        who = address_block(address)
-        decision = self._limiter.hit(self._tries, "link-password", str(target.id), who)
-        if not decision.allowed:
-            log.warning("too many passwords tried on link %s", target.id)
-            raise TooManyRequests("Too many passwords were tried.", decision.retry_after_seconds)
+        self._limits.hit("link-password", address, str(target.id))
         if not password_matches(target.password_hash, password):
             raise PasswordWrong
+
+    def note_miss(self, address: str) -> None:
+        """Count that `address` asked for a link that is not there: who tries out slugs is slowed
+        down. Nobody whom a link answers is ever counted.
+
+        Raises:
+            TooManyRequests: it does so too often.
+        """
+        self._limits.hit("miss", address)
 
     def pass_through(self, target: Target, query: str) -> str:
         """Where the visitor goes; takes one use of a link that has a limit.
