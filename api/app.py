@@ -32,6 +32,7 @@ from config.settings import Settings
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
     from api.links.service import LinkService
+    from api.services import People
 
 API_PREFIX = "/api/v1"
 
@@ -126,6 +127,26 @@ def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
     register_service(app, LiveService(links, hub, hears=settings.redis_url is not None))
 
 
+def _add_oauth(
+    app: Flask, settings: Settings, db: Database, evictions: Evictions, people: People
+) -> None:
+    """Tokens beside keys: who gives them out, and who calls with them."""
+    from api.oauth import endpoints  # noqa: PLC0415
+    from api.oauth.verifier import either  # noqa: PLC0415
+    from api.oauth.wiring import make_oauth  # noqa: PLC0415
+
+    oauth = make_oauth(settings, db, evictions)
+    for instance in oauth.services():
+        register_service(app, instance)
+    app.extensions["signpost.authenticator"] = either(
+        people.identity.authenticate, oauth.verifier.authenticate
+    )
+    runtime: Runtime = app.extensions["signpost"]
+    runtime.on_start.append(oauth.revocations.start)
+    runtime.on_stop.append(oauth.revocations.stop)
+    app.register_blueprint(endpoints.blueprint)
+
+
 def _add_redirects(
     app: Flask,
     settings: Settings,
@@ -204,6 +225,7 @@ def _add_api(
     from api.links import routes as links_routes  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
     from api.live import routes as live_routes  # noqa: PLC0415
+    from api.oauth import routes as oauth_routes  # noqa: PLC0415
     from api.operations import docs  # noqa: PLC0415
     from api.operations.openapi import make_api  # noqa: PLC0415
     from api.orphans import routes as orphans_routes  # noqa: PLC0415
@@ -240,8 +262,8 @@ def _add_api(
     ):
         register_service(app, instance)
     _add_live(app, settings, links)
-    app.extensions["signpost.authenticator"] = management.people.identity.authenticate
     app.extensions["signpost.audit"] = audit.record
+    _add_oauth(app, settings, db, evictions, management.people)
 
     api = make_api(app)
     for module in (
@@ -255,6 +277,7 @@ def _add_api(
         member_routes,
         user_routes,
         audit_routes,
+        oauth_routes,
     ):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api

@@ -10,6 +10,7 @@ import api.core.idempotency
 import api.domains.models
 import api.identity.models
 import api.links.models
+import api.oauth.models
 import api.orphans.models
 import api.stats.models  # noqa: F401 - imported for their tables
 from api.core.database.tables import DirectoryTable, ShardTable

@@ -143,6 +143,13 @@ def amqp_url(value: str) -> str:
     return value
 
 
+def signing_keys(value: str) -> str:
+    """Private keys, by their look: whoever signs reads them, and loads what it takes for that."""
+    if not re.match(r"\s*(-----BEGIN [A-Z ]*PRIVATE KEY-----|\{)", value):
+        raise ValueError("Neither a private key in PEM nor a JWK set.")
+    return value
+
+
 def base_url(value: str) -> str:
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
     wrong = "Not of the form https://host or http://host:port."

@@ -97,6 +97,17 @@ class Settings:
         "Signs cursors and keys the visitor hash, at least 16 characters, the same in every "
         "process; default: made once and kept in `SIGNPOST_HOME/secret.key`.",
     )
+    jwt_private_key: str | None = _setting(
+        None,
+        kinds.signing_keys,
+        "Private key that signs access tokens: PEM (Ed25519 or RSA), or a JWK set, the same in "
+        "every process; default: keys made once and kept in `SIGNPOST_HOME/jwt-keys.json`.",
+    )
+    jwt_algorithm: str = _setting(
+        "EdDSA",
+        kinds.one_of("EdDSA", "RS256"),
+        "What new access tokens are signed with; keys of both are published.",
+    )
     log_level: str = _setting(
         "INFO",
         kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
@@ -288,6 +299,11 @@ class Settings:
     def spool_path(self) -> Path:
         """Folder of the click segments."""
         return self.signpost_home / "spool"
+
+    @property
+    def jwt_keys_path(self) -> Path:
+        """Where keys are kept that no setting gives."""
+        return self.signpost_home / "jwt-keys.json"
 
     def resolved_secret_key(self) -> bytes:
         """The secret key, made and kept under `signpost_home` when no setting gives one."""

@@ -21,6 +21,12 @@ PUBLIC = {
     "docs.docs_with_slash",
     "docs.openapi",
     "members.accept_invitation",  # asks for a token of its own
+    "oauth.jwks",
+    "oauth.server_metadata",
+    # These ask clients for their own credentials.
+    "oauth.introspect",
+    "oauth.revoke",
+    "oauth.token",
     "operations.live",
     "operations.metrics",  # asks for a token of its own
     "operations.ready",
@@ -32,6 +38,7 @@ PUBLIC = {
     "redirects.robots",
 }
 API = "/api/v1"
+PROGRAM = {"name": "Theirs", "grant_types": ["client_credentials"], "scopes": ["links:read"]}
 # What a route needs to be told before it looks for the thing.
 BODIES = {"members.update_member": {"role": "viewer"}}
 
@@ -116,10 +123,12 @@ def test_things_of_another_workspace_answer_404(
     domain = other_caller.post("/domains", {"host": "theirs.example"}).json or {}
     invited = {"email": "invited@example.com", "role": "viewer"}
     invitation = other_caller.post("/invitations", invited).json or {}
+    program = other_caller.post("/oauth-clients", PROGRAM).json or {}
     theirs = {
         "link_id": other_caller.create_link()["id"],
         "key_id": key["id"],
         "domain_id": domain["id"],
+        "oauth_client_id": program["id"],
         "workspace_id": str(other_caller.workspace_id),
         "user_id": str(other_caller.with_role("viewer").user_id),
         "invitation_id": invitation["id"],
@@ -138,7 +147,9 @@ def test_things_of_another_workspace_answer_404(
 
 @pytest.mark.parametrize(
     "path",
-    ["/links", "/api-keys", "/domains", "/workspaces", "/members", "/invitations", "/audit-events"],
+    (
+        "/links /api-keys /domains /workspaces /members /invitations /audit-events /oauth-clients"
+    ).split(),
 )
 def test_each_list_is_a_page(path: str, caller: Caller) -> None:
     answer = caller.get(path).json or {}
