@@ -14,6 +14,7 @@ from api.clicks.folder import SpoolFolder
 from api.clicks.recorder import ClickRecorder
 from api.clicks.spool import Spool
 from api.core.application import Application
+from api.core.cors import register_cors
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
 from api.core.limits import AddressLimits
@@ -21,6 +22,7 @@ from api.core.paths import IdConverter, SlugConverter
 from api.core.problems import register_problems
 from api.core.registry import register_service
 from api.core.requests import register_request_hooks
+from api.core.transport import Transport
 from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
@@ -60,7 +62,10 @@ def create_app(settings: Settings) -> Flask:
     # Otherwise `//host` is redirected to, and a slug with `//` is another slug.
     app.url_map.merge_slashes = False
     register_problems(app)
-    register_request_hooks(app)
+    transport = Transport(settings)
+    register_request_hooks(app, transport)
+    transport.register(app)
+    register_cors(app, settings)
 
     secret = settings.resolved_secret_key()
     db = Database(settings)
@@ -91,7 +96,7 @@ def create_app(settings: Settings) -> Flask:
     if "api" in settings.signpost_services:
         _add_api(app, settings, db, evictions, domains, secret, limits)
     if redirecting:
-        _add_redirects(app, settings, db, evictions, spool, limits)
+        _add_redirects(app, settings, db, evictions, spool, limits, transport)
     return app
 
 
@@ -154,6 +159,7 @@ def _add_redirects(
     evictions: Evictions,
     spool: Spool,
     limits: AddressLimits,
+    transport: Transport,
 ) -> None:
     """The hot path: nothing of the management side is imported for it."""
     from api.redirects import routes  # noqa: PLC0415
@@ -195,9 +201,7 @@ def _add_redirects(
     register_service(app, prepared)
     if settings.redirect_fast_path:
         # Made in each worker: request ids of two must not be the same.
-        app.extensions["signpost.fast"] = partial(
-            FastPath, prepared, spool, settings.trusted_proxies
-        )
+        app.extensions["signpost.fast"] = partial(FastPath, prepared, spool, transport)
     app.register_blueprint(routes.blueprint)
 
 

@@ -16,13 +16,18 @@ from gunicorn.glogging import Logger  # noqa: E402
 from api.core.database import gevent_wait  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
+from config.tls import server_context  # noqa: E402
 
 _LONGEST_SOCKET_PATH = 100
 
 try:
     _settings = Settings.load()
+    if _settings.tls_certificate:
+        server_context(_settings.tls_certificate, _settings.tls_key)
 except SettingsError as error:
     sys.exit(f"gunicorn: {error}")
+except ValueError as error:
+    sys.exit(f"gunicorn: TLS_CERTIFICATE: {error}")
 configure_logging(_settings)
 # A second more than the server's own limit, whose error tells more.
 gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
@@ -48,6 +53,9 @@ bind = [
     else f"{_settings.host}:{_settings.port}"
 ]
 
+certfile = str(_settings.tls_certificate) if _settings.tls_certificate else None
+keyfile = str(_settings.tls_key) if _settings.tls_key else None
+
 worker_class = "api.redirects.worker.RedirectWorker"
 workers = _settings.web_concurrency
 worker_connections = _settings.gunicorn_worker_connections
@@ -65,9 +73,11 @@ limit_request_line = 8190  # the most that gunicorn allows: tracking queries are
 limit_request_fields = 100
 limit_request_field_size = 8190
 
-# gunicorn's defaults trust every process on this host, and let a proxy's client set the path.
-forwarded_allow_ips = ",".join(str(network) for network in _settings.trusted_proxies)
+# gunicorn's defaults trust every process on this host, and let a proxy's client set the path. What
+# proxies say is read in api/core/client.py alone.
+forwarded_allow_ips = ""
 forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 
 logger_class = StructuredLogger
 loglevel = _settings.log_level.lower()
@@ -76,6 +86,13 @@ accesslog = "-" if _settings.gunicorn_access_log else None
 control_socket = str(_settings.signpost_home / "gunicorn.ctl")
 control_socket_disable = len(os.fsencode(control_socket)) > _LONGEST_SOCKET_PATH
 _settings.signpost_home.mkdir(parents=True, exist_ok=True)
+
+
+def ssl_context(_config: Any, make_default: Any) -> Any:
+    """In each worker anew: after a SIGHUP to the master, new ones read a renewed certificate."""
+    if _settings.tls_certificate is None:
+        return make_default()
+    return server_context(_settings.tls_certificate, _settings.tls_key)
 
 
 def when_ready(_server: Any) -> None:

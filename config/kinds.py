@@ -9,10 +9,13 @@ import ipaddress
 import math
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 import ada_url
+
+from config import tls
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Raises ValueError with a sentence for people.
@@ -114,6 +117,7 @@ def database_url(value: str) -> str:
     scheme, separator, rest = value.partition("://")
     if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise ValueError("Not a PostgreSQL URL (postgresql://user@host/name).")
+    tls.check_database(value)
     return f"postgresql+psycopg2://{rest}"
 
 
@@ -121,13 +125,12 @@ def redis_url(value: str) -> str:
     """A Redis URL."""
     if not re.match(r"(rediss?|unix)://", value):
         raise ValueError("Not a Redis URL (redis://host:port/0, rediss://, unix://).")
+    tls.check_redis(value)
     return value
 
 
 def amqp_url(value: str) -> str:
-    """An AMQP 0-9-1 URL, with what pika reads of its query, such as `ssl_options`."""
-    import pika  # noqa: PLC0415 - most installations have no broker
-
+    """An AMQP 0-9-1 URL, with what pika and RabbitMQ's own clients read of its query."""
     wrong = "Not an AMQP URL (amqp://user@host/vhost, amqps://)"
     try:
         url = urlsplit(value)
@@ -137,7 +140,7 @@ def amqp_url(value: str) -> str:
     if not usable:
         raise ValueError(f"{wrong}.")
     try:
-        pika.URLParameters(value)
+        tls.amqp_parameters(value)
     except (ValueError, TypeError, SyntaxError, OSError) as error:
         raise ValueError(f"{wrong}: {error}.") from None
     return value
@@ -150,6 +153,14 @@ def signing_keys(value: str) -> str:
     return value
 
 
+def file(value: str) -> Path:
+    """A file that is there."""
+    path = Path(value).expanduser()
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}.")
+    return path.resolve()
+
+
 def base_url(value: str) -> str:
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
     wrong = "Not of the form https://host or http://host:port."
@@ -160,6 +171,14 @@ def base_url(value: str) -> str:
     if url.protocol not in ("http:", "https:") or url.href != f"{url.origin}/":
         raise ValueError(wrong)
     return str(url.origin)
+
+
+def origins(value: str) -> tuple[str, ...]:
+    """A list of origins, `https://host[:port]`, spelled as browsers send them; or `*` alone."""
+    found = comma_list(value)
+    if found != ("*",) and any("*" in origin for origin in found):
+        raise ValueError("Must be whole origins, or `*` alone.")
+    return tuple(origin if origin == "*" else base_url(origin) for origin in found)
 
 
 def _in_range(number: float, low: int, high: int | None) -> float:

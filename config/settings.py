@@ -53,6 +53,15 @@ class Settings:
         kinds.base_url,
         "Public address of the default domain, `https://host`; default: `http://HOST:PORT`.",
     )
+    tls_certificate: Path | None = _setting(
+        None,
+        kinds.file,
+        "PEM file of the web server's own certificate, and those between it and its authority: it "
+        "then speaks https alone, without the fast path. Default: a proxy does.",
+    )
+    tls_key: Path | None = _setting(
+        None, kinds.file, "PEM file of its private key; default: in `TLS_CERTIFICATE`, too."
+    )
     signpost_home: Path = _setting(
         Path("var"),
         kinds.text(1),
@@ -66,16 +75,21 @@ class Settings:
     database_url: str | None = _setting(
         None,
         kinds.database_url,
-        "PostgreSQL URL of the directory and the first shard; default: the embedded server.",
+        "PostgreSQL URL of the directory and the first shard, with `?sslmode=verify-full&"
+        "sslrootcert=ca.pem` where others could listen; default: the embedded server.",
     )
     redis_url: str | None = _setting(
-        None, kinds.redis_url, "Redis or Valkey URL; default: the embedded server."
+        None,
+        kinds.redis_url,
+        "Redis or Valkey URL; with TLS `rediss://host:port/0?ssl_ca_certs=ca.pem`; default: the "
+        "embedded server.",
     )
     amqp_url: str | None = _setting(
         None,
         kinds.amqp_url,
-        "RabbitMQ URL, `amqp://` or `amqps://`: clicks go through its queue to consumers anywhere; "
-        "default: the consumer of this host reads the spool.",
+        "RabbitMQ URL: clicks go through its queue to consumers anywhere; with TLS "
+        "`amqps://host/vhost?cacertfile=ca.pem`; default: the consumer of this host reads the "
+        "spool.",
     )
     amqp_queue: str = _setting(
         "signpost.clicks",
@@ -128,6 +142,27 @@ class Settings:
         (),
         kinds.networks,
         "Addresses or CIDR blocks of proxies whose `X-Forwarded-*` headers count.",
+    )
+    hsts_seconds: int = _integer(
+        31_536_000,
+        "How long browsers that came over https shall use nothing else for this host "
+        "(`Strict-Transport-Security`); 0: it is not sent.",
+        0,
+        63_072_000,
+    )
+    hsts_include_subdomains: bool = _flag(
+        False, "The same for every host below it: only where all of them speak https."
+    )
+    force_https: bool = _flag(
+        False,
+        "Send visitors on to https who came to a trusted proxy over http. Health checks and "
+        "metrics are answered as they come.",
+    )
+    cors_origins: tuple[str, ...] = _setting(
+        (),
+        kinds.origins,
+        "Origins whose pages may call the API from a browser, `https://app.example.com,…`, or `*`; "
+        "default: none.",
     )
     strict_hosts: bool = _flag(
         False, "Answer 404 for a `Host` that no domain claims, instead of the default domain."
@@ -288,7 +323,8 @@ class Settings:
         if self.base_url:
             return self.base_url
         host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
 
     @property
     def default_domain(self) -> str:
@@ -341,6 +377,10 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise SettingsError(f"SIGNPOST_SERVICES: Unknown service {unknown[0]!r}.")
     values["signpost_services"] = tuple(services)
+    if values.get("force_https") and not values.get("trusted_proxies"):
+        raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
+    if values.get("tls_key") and not values.get("tls_certificate"):
+        raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
     home = Path(values.get("signpost_home", "var"))
     values["signpost_home"] = home.expanduser().resolve()
     return values

@@ -8,9 +8,10 @@ import os
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 
 import _bootstrap
@@ -131,7 +132,7 @@ class Start:
 
     def _answers(self) -> bool:
         """Whether the web server is ready, by its own word."""
-        connection = HTTPConnection(self._address, self._settings.port, timeout=5)
+        connection = self._connection()
         try:
             connection.request("GET", "/health/ready")
             response = connection.getresponse()
@@ -142,9 +143,19 @@ class Start:
             connection.close()
         return response.status == 200
 
+    def _connection(self) -> HTTPConnection:
+        port = self._settings.port
+        if self._settings.tls_certificate is None:
+            return HTTPConnection(self._address, port, timeout=5)
+        # Its certificate is for its public name, not for the address by which we, on the same
+        # machine, ask how it is.
+        context = ssl._create_unverified_context()  # noqa: S323
+        return HTTPSConnection(self._address, port, timeout=5, context=context)
+
     def _welcome(self, key: str | None) -> None:
         host = f"[{self._address}]" if ":" in self._address else self._address
-        here = f"http://{host}:{self._settings.port}"
+        scheme = "https" if self._settings.tls_certificate else "http"
+        here = f"{scheme}://{host}:{self._settings.port}"
         path = self._home / "admin.key"
         print(f"\nSignpost is ready at {here}")
         if key is not None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple, cast
 
-from flask import Response, current_app, g, has_request_context, request
+from flask import Response, current_app, g, has_request_context
 
-from api.core.client import client_address
 from api.core.events import AuditEvent, Recorder, Thing, actor_of
 from api.core.principal import Principal
-from api.core.registry import service
-from config.settings import Settings
+from api.core.requests import request_address
 
 
 class Change(NamedTuple):
@@ -62,15 +60,6 @@ def told_of(body: dict[str, Any], names: Collection[str], *, patch: bool) -> dic
     if patch:
         details["fields"] = sorted(body)
     return details
-
-
-def request_address() -> str:
-    """The address of whoever sent the running request, as far as trusted proxies tell it."""
-    return client_address(
-        request.remote_addr or "",
-        request.headers.get("X-Forwarded-For", ""),
-        service(Settings).trusted_proxies,
-    )
 
 
 def request_facts() -> tuple[str | None, str | None]:

@@ -1,9 +1,16 @@
-"""The address of a visitor, which only proxies that we trust may tell us."""
+"""The address and the scheme of a visitor, which only proxies that we trust may tell us.
+
+`X-Forwarded-For` and `X-Forwarded-Proto` count, from `TRUSTED_PROXIES`. No other header does, from
+nobody: proxies pass on what they do not set themselves, so an `X-Forwarded-Host` or a `Forwarded`
+(RFC 7239) may be the visitor's own even where a proxy is trusted.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+_NO_PEER = "127.0.0.1"  # a unix socket has no peer address
 
 
 def client_address(
@@ -15,7 +22,7 @@ def client_address(
     proxy appends whom it heard from, so what stands left of the first untrusted address is only
     its claim.
     """
-    address = peer or "127.0.0.1"  # a unix socket has no peer address
+    address = peer or _NO_PEER
     for claim in reversed(forwarded_for.split(",")):
         if not _is_trusted(address, trusted):
             break
@@ -24,6 +31,17 @@ def client_address(
             break
         address = candidate
     return address
+
+
+def is_trusted(peer: str, trusted: Sequence[IPv4Network | IPv6Network]) -> bool:
+    """Whether the other end of a connection is a proxy that we believe."""
+    return _is_trusted(peer or _NO_PEER, trusted)
+
+
+def forwarded_scheme(forwarded_proto: str) -> str | None:
+    """What a trusted proxy's `X-Forwarded-Proto` says; None where it says nothing clear."""
+    scheme = forwarded_proto.strip().lower()
+    return scheme if scheme in ("http", "https") else None
 
 
 def address_block(address: str) -> str:

@@ -6,12 +6,17 @@ import logging
 import os
 import re
 import time
+from functools import partial
 from typing import Any, cast
 
 import structlog
 from flask import Flask, Request, Response, g, request
 
+from api.core.client import client_address
+from api.core.registry import service
+from api.core.transport import Transport
 from config.logging import write_request_line
+from config.settings import Settings
 
 log = structlog.stdlib.get_logger("signpost.request")
 # Asked for its level: structlog's own logger can tell it only where logging is configured.
@@ -22,10 +27,19 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
-def register_request_hooks(app: Flask) -> None:
+def register_request_hooks(app: Flask, transport: Transport) -> None:
     """Give each request of `app` an id, and write one line when it is answered."""
     app.before_request(_begin)
-    app.after_request(_finish)
+    app.after_request(partial(_finish, transport))
+
+
+def request_address() -> str:
+    """The address of whoever sent the running request, as far as trusted proxies tell it."""
+    return client_address(
+        request.remote_addr or "",
+        request.headers.get("X-Forwarded-For", ""),
+        service(Settings).trusted_proxies,
+    )
 
 
 def _begin() -> None:
@@ -36,18 +50,18 @@ def _begin() -> None:
     facts.started = time.perf_counter()
 
 
-def _finish(response: Response) -> Response:
+def _finish(transport: Transport, response: Response) -> Response:
+    asked = cast(Any, request)._get_current_object()
+    transport.add_headers(response, asked.scheme)
     facts = g._get_current_object()
     request_id = facts.get("request_id")
     if request_id is None:  # an error before the first hook, such as an unreadable Host
         return response
     headers = response.headers
     headers.add("X-Request-ID", request_id)
-    headers.add("X-Content-Type-Options", "nosniff")
     if "Cache-Control" not in headers:
         # A proxy may keep what says nothing, and an answer to `X-Api-Key` is one caller's own.
         headers.add("Cache-Control", "private, no-cache")
-    asked = cast(Any, request)._get_current_object()
     # A redirect is too frequent for a line each; its click is its record.
     level = logging.DEBUG if asked.endpoint == "redirects.follow" else logging.INFO
     if _levels.isEnabledFor(level):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import ssl
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -12,6 +14,10 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from api.core.sending import JoinedSocket
 
+log = logging.getLogger(__name__)
+
+# Agreeing on TLS takes two round trips; who takes longer keeps a place from others.
+_HANDSHAKE_SECONDS = 10.0
 # An idle client may be sending its next request just now; after this, it is told to reconnect.
 _LAST_REQUEST_SECONDS = 0.5
 _REAP_SECONDS = 1.0
@@ -35,6 +41,11 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.spawn(self._release_when_stopping)
         gevent.spawn(self._reap)
         super().run()
+
+    def handle(self, listener: Any, client: Any, addr: Any) -> None:
+        """Serve a connection, which agrees on TLS first where that is spoken."""
+        if not isinstance(client, ssl.SSLSocket) or _shake_hands(client):
+            super().handle(listener, client, addr)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Answer one request, with its headers and its body sent together."""
@@ -63,6 +74,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
             for wait in list(self.waiting.values()):
                 wait.release()
             gevent.sleep(0.1)
+
+
+def _shake_hands(client: ssl.SSLSocket) -> bool:
+    """Whether the client and we agree on TLS. Scanners, and clients that speak plain http, do not:
+    that is no fault of ours to be logged."""
+    try:
+        with gevent.Timeout(_HANDSHAKE_SECONDS, TimeoutError("no handshake")):
+            client.do_handshake()
+    except OSError as error:
+        log.debug("a client did not agree on TLS: %s", error)
+        return False
+    return True
 
 
 class _Over(BaseException):

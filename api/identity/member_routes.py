@@ -7,9 +7,9 @@ from typing import Any
 from flask import Response
 
 from api.core.answers import json_response
-from api.core.auditing import request_address
 from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.registry import service
+from api.core.requests import request_address
 from api.identity.invitations import InvitationService
 from api.identity.member_schemas import (
     ACCEPT_IN,

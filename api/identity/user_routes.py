@@ -7,9 +7,9 @@ from typing import Any, cast
 from flask import Response
 
 from api.core.answers import json_response
-from api.core.auditing import request_address
 from api.core.http import MERGE_PATCH, Blueprint, principal
 from api.core.registry import service
+from api.core.requests import request_address
 from api.identity.members import MemberService
 from api.identity.user_schemas import USER_PATCH, UserOut, present_user
 from api.identity.users import UserService

@@ -155,7 +155,9 @@ def get_link_qr(link_id: int, query: dict[str, Any]) -> Response:
     )
     response.headers["Cache-Control"] = "private, max-age=86400"
     response.headers["Vary"] = "Accept, Authorization"
-    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
+    response.headers["Content-Security-Policy"] = (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    )
     response.add_etag()
     response.make_conditional(request)
     return response

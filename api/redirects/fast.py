@@ -11,9 +11,7 @@ import itertools
 import re
 import secrets
 import time
-from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Network
 from typing import NamedTuple
 from wsgiref.handlers import format_date_time
 
@@ -23,6 +21,7 @@ from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, MAX_QUERY, MAX_TEXT
 from api.clicks.spool import Spool
 from api.core.client import client_address
 from api.core.requests import REQUEST_ID
+from api.core.transport import Transport
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.speculation import PURPOSES, is_speculative
 
@@ -50,21 +49,17 @@ class _Visitor(NamedTuple):
     record: bytes  # address, user agent, referrer and language, as a click is written
     flags: int
     request_id: bytes | None
+    transport_lines: bytes  # headers that depend on how it came here
 
 
 class FastPath:
     """Answers requests of one worker process."""
 
-    def __init__(
-        self,
-        answers: PreparedAnswers,
-        spool: Spool,
-        trusted: Sequence[IPv4Network | IPv6Network],
-    ) -> None:
+    def __init__(self, answers: PreparedAnswers, spool: Spool, transport: Transport) -> None:
         self._answers = answers
         self._known = answers.known
         self.spool = spool
-        self._trusted = trusted
+        self._transport = transport
         self._visitor = lru_cache(_REMEMBERED)(self._read_fields)
         self._numbers = itertools.count(secrets.randbits(40))
         self._process = secrets.token_hex(8).encode()
@@ -105,7 +100,8 @@ class FastPath:
             self._second = now_ms // 1000
             self._date = f"\r\nDate: {format_date_time(self._second)}\r\n\r\n".encode()
         request_id = visitor.request_id or b"%b%016x" % (self._process, next(self._numbers))
-        return click, b"%b%b%b" % (prepared.head, request_id, self._date)
+        lines = visitor.transport_lines
+        return click, b"%b%b%b%b" % (prepared.head, request_id, lines, self._date)
 
     def _read_fields(self, block: bytes, peer: str) -> _Visitor | None:
         if not _FIELDS.fullmatch(block):
@@ -119,16 +115,15 @@ class FastPath:
             return None
         if fields.get(b"connection", b"keep-alive").lower() != b"keep-alive":
             return None
-        host = fields.get(b"host", b"")
-        if not _HOST.fullmatch(host):
-            return None
 
         def text(name: bytes) -> str:
             return fields.get(name, b"").decode("ascii")
 
-        address = peer or "127.0.0.1"
-        if self._trusted:
-            address = client_address(peer, text(b"x-forwarded-for"), self._trusted)
+        host = fields.get(b"host", b"")
+        lines = self._transport.prepared_lines(peer, text(b"x-forwarded-proto"))
+        if lines is None or not _HOST.fullmatch(host):
+            return None
+        address = client_address(peer, text(b"x-forwarded-for"), self._transport.trusted)
         texts = (address, text(b"user-agent"), text(b"referer"), text(b"accept-language"))
         flags = 0
         if not _PURPOSES.isdisjoint(fields) and is_speculative(" ".join(map(text, _PURPOSES))):
@@ -137,4 +132,4 @@ class FastPath:
         if given is not None and not REQUEST_ID.fullmatch(given.decode("ascii")):
             given = None
         record = orjson.dumps([value[:MAX_TEXT] for value in texts])[1:-1]
-        return _Visitor(host, record, flags, given)
+        return _Visitor(host, record, flags, given, lines)

@@ -9,9 +9,9 @@ from flask import Blueprint, Response, request
 from api.clicks.recorder import ClickRecorder
 from api.clicks.records import ORPHAN_ROOT
 from api.core.answers import json_response
-from api.core.client import client_address
 from api.core.errors import DomainError
 from api.core.registry import service
+from api.core.requests import request_address
 from api.core.slugs import normalise_slug
 from api.domains.hosts import normalise_host
 from api.domains.service import DomainService
@@ -85,19 +85,10 @@ def _visit(slug: str, password: str | None) -> Response:
 def _miss(error: LinkUnknown | LinkGone) -> Response:
     if isinstance(error, LinkUnknown):
         try:
-            service(RedirectService).note_miss(_address())
+            service(RedirectService).note_miss(request_address())
         except DomainError as refused:
             return error_answer(refused)
     return error_answer(error)
-
-
-def _address() -> str:
-    """Of the visitor."""
-    return client_address(
-        request.remote_addr or "",
-        request.headers.get("X-Forwarded-For", ""),
-        service(Settings).trusted_proxies,
-    )
 
 
 def _redirect(slug: str, password: str | None) -> Response:
@@ -110,7 +101,7 @@ def _redirect(slug: str, password: str | None) -> Response:
     owner = None if domain == domains.default_domain else domains.owner_of(domain)
     slug = normalise_slug(slug)
     target = redirects.open(domain, slug, owner)
-    address = _address()
+    address = request_address()
     redirects.check_password(target, password, address)
     query = request.query_string.decode("utf-8", "replace")
     location = redirects.pass_through(target, query)

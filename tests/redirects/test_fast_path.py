@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,12 @@ from gevent import socket
 
 from api.clicks.records import FLAG_HEAD, FLAG_PREFETCH, ClickRecord, header_line, read_segment
 from api.clicks.spool import Spool
+from api.core.transport import Transport
 from api.redirects.cache import Target, TargetCache
 from api.redirects.fast import MAX_REQUEST_BYTES, FastPath
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.turn import Turn
+from config.settings import Settings
 
 PLAIN = Target(
     slot=1,
@@ -66,9 +67,18 @@ def answers(cache: TargetCache, renewals: list[str]) -> PreparedAnswers:
 
 
 @pytest.fixture
-def fast(answers: PreparedAnswers, tmp_path: Path) -> FastPath:
-    spool = Spool(tmp_path, 1_000_000, 1.0, 1_000_000)
-    return FastPath(answers, spool, [ip_network("10.0.0.0/8")])
+def make_fast(answers: PreparedAnswers, tmp_path: Path) -> Callable[..., FastPath]:
+    def make(**changes: str) -> FastPath:
+        spool = Spool(tmp_path, 1_000_000, 1.0, 1_000_000)
+        settings = Settings.load({"TRUSTED_PROXIES": "10.0.0.0/8"} | changes)
+        return FastPath(answers, spool, Transport(settings))
+
+    return make
+
+
+@pytest.fixture
+def fast(make_fast: Callable[..., FastPath]) -> FastPath:
+    return make_fast()
 
 
 @pytest.fixture
@@ -147,6 +157,45 @@ def test_address_is_told_by_trusted_proxies_only(
     answered = fast.answer(request, peer)
     assert answered is not None
     assert clicks_of(answered[0])[0].address == address
+
+
+@pytest.mark.parametrize(
+    ("given", "peer", "proto", "promised"),
+    [
+        ({}, "192.0.2.7", "https", False),
+        ({}, "10.0.0.1", "https", True),
+        ({}, "10.0.0.1", "http", False),
+        ({"BASE_URL": "https://sign.test"}, "10.0.0.1", "", True),
+        ({"BASE_URL": "https://sign.test"}, "10.0.0.1", "http", False),
+        ({"BASE_URL": "https://sign.test"}, "192.0.2.7", "https", False),
+        ({"BASE_URL": "https://sign.test", "TRUSTED_PROXIES": ""}, "192.0.2.7", "http", True),
+        ({"HSTS_SECONDS": "0"}, "10.0.0.1", "https", False),
+        ({"FORCE_HTTPS": "true"}, "10.0.0.1", "https", True),
+        ({"FORCE_HTTPS": "true"}, "192.0.2.7", "http", False),
+    ],
+)
+def test_https_is_promised_to_those_who_came_by_it(
+    make_fast: Callable[..., FastPath],
+    know: Callable[..., None],
+    given: dict[str, str],
+    peer: str,
+    proto: str,
+    promised: bool,
+) -> None:
+    know()
+    request = REQUEST.replace(b"Accept: */*", f"X-Forwarded-Proto: {proto}".encode())
+    answered = make_fast(**given).answer(request, peer)
+    assert answered is not None
+    assert answered[1].count(b"\r\nStrict-Transport-Security: max-age=31536000\r\n") == promised
+    assert answered[1].count(b"\r\n\r\n") == 1
+
+
+def test_who_is_to_be_sent_to_https_is_left_to_the_parser(
+    make_fast: Callable[..., FastPath], know: Callable[..., None]
+) -> None:
+    know()
+    request = REQUEST.replace(b"Accept: */*", b"X-Forwarded-Proto: http")
+    assert make_fast(FORCE_HTTPS="true").answer(request, "10.0.0.1") is None
 
 
 def test_texts_are_bounded(fast: FastPath, know: Callable[..., None]) -> None:

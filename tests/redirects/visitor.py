@@ -27,6 +27,7 @@ class Visitor:
         environ = {
             "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
             "QUERY_STRING": query,
+            "RAW_URI": target,
             "REMOTE_ADDR": self.address,
         }
         headers = {"Host": self.host} | ({"Accept": self.accept} if self.accept else {})

@@ -13,12 +13,16 @@ import socket
 import subprocess
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pika
 
 from api.core.embedded import processes
 from tests.services import debian
 from tests.services.network import free_ports
+
+if TYPE_CHECKING:
+    from tests.services.certificates import Authority
 
 INSTALL = "apt-get install rabbitmq-server"
 _PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
@@ -30,6 +34,15 @@ disk_free_limit.absolute = 50MB
 log.console = false
 log.file.level = warning
 """
+_TLS_CONFIG = """
+listeners.tcp = none
+listeners.ssl.default = 127.0.0.1:{port}
+ssl_options.cacertfile = {authority}
+ssl_options.certfile = {certificate}
+ssl_options.keyfile = {key}
+ssl_options.verify = verify_peer
+ssl_options.fail_if_no_peer_cert = false
+"""
 
 
 class PrivateRabbitMQ:
@@ -37,8 +50,10 @@ class PrivateRabbitMQ:
 
     name = "RabbitMQ"
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, authority: Authority | None = None) -> None:
+        """With an authority it speaks TLS alone, known by a certificate for `localhost`."""
         self._folder = folder
+        self._authority = authority
         self._port, self._distribution_port, self._epmd_port = free_ports(3)
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -63,7 +78,7 @@ class PrivateRabbitMQ:
         A node that was killed is started again over what it had written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "rabbitmq.conf").write_text(_CONFIG)
+        (self._folder / "rabbitmq.conf").write_text(_CONFIG + self._tls_config())
         (self._folder / "plugins").write_text("[].\n")
         epmd = shutil.which("epmd") or "epmd"
         address = ["-address", "127.0.0.1", "-port", str(self._epmd_port)]
@@ -73,6 +88,8 @@ class PrivateRabbitMQ:
 
     def ready(self) -> bool:
         """Whether it takes connections."""
+        if self._authority is not None:
+            return _listens("127.0.0.1", self._port)
         return greets("127.0.0.1", self._port)
 
     def responds(self) -> bool:
@@ -92,6 +109,21 @@ class PrivateRabbitMQ:
         for process in reversed(self._processes):
             processes.stop(process, [])
 
+    def tls_url(self, parameters: str, *, host: str = "localhost") -> str:
+        """The URL of its default virtual host by TLS, with `?parameters`."""
+        return f"amqps://guest:guest@{host}:{self._port}/%2F?{parameters}"
+
+    def _tls_config(self) -> str:
+        if self._authority is None:
+            return ""
+        issued = self._authority.issue("localhost")
+        return _TLS_CONFIG.format(
+            port=self._port,
+            authority=self._authority.file,
+            certificate=issued.certificate,
+            key=issued.key,
+        )
+
     def _spawn(self, arguments: list[str]) -> subprocess.Popen[bytes]:
         return processes.spawn(
             arguments,
@@ -104,24 +136,29 @@ class PrivateRabbitMQ:
     def _environ(self) -> dict[str, str]:
         loopback = "-kernel inet_dist_use_interface {127,0,0,1}"
         inherited = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        return inherited | {
-            "HOME": str(self._folder),  # the cookie is made there
-            "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "ERL_EPMD_PORT": str(self._epmd_port),
-            "RABBITMQ_NODENAME": f"signpost-{self._port}@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODE_PORT": str(self._port),
-            "RABBITMQ_DIST_PORT": str(self._distribution_port),
-            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
-            "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node itself
-            "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
-            "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(self._folder / "log"),
-            "RABBITMQ_PID_FILE": str(self._folder / "pid"),
-            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
-            "RABBITMQ_SERVER_ERL_ARGS": _FEW_THREADS,
-        }
+        # The variable would open a plain listener, whatever the configuration says.
+        plain = {} if self._authority else {"RABBITMQ_NODE_PORT": str(self._port)}
+        return (
+            inherited
+            | plain
+            | {
+                "HOME": str(self._folder),  # the cookie is made there
+                "ERL_EPMD_ADDRESS": "127.0.0.1",
+                "ERL_EPMD_PORT": str(self._epmd_port),
+                "RABBITMQ_NODENAME": f"signpost-{self._port}@localhost",
+                "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
+                "RABBITMQ_DIST_PORT": str(self._distribution_port),
+                "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+                "RUNNING_UNDER_SYSTEMD": "true",  # the script becomes the node itself
+                "RABBITMQ_CONFIG_FILE": str(self._folder / "rabbitmq.conf"),
+                "RABBITMQ_ENABLED_PLUGINS_FILE": str(self._folder / "plugins"),
+                "RABBITMQ_MNESIA_BASE": str(self._folder / "mnesia"),
+                "RABBITMQ_LOG_BASE": str(self._folder / "log"),
+                "RABBITMQ_PID_FILE": str(self._folder / "pid"),
+                "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": loopback,
+                "RABBITMQ_SERVER_ERL_ARGS": _FEW_THREADS,
+            }
+        )
 
 
 def greets(host: str, port: int) -> bool:
@@ -132,6 +169,11 @@ def greets(host: str, port: int) -> bool:
             return connection.recv(64).startswith(b"\x01\x00\x00")
     except OSError:
         return False
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def wait_until_up(url: str, seconds: float = 120) -> None:

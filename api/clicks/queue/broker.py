@@ -19,6 +19,7 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout, ChannelClosedByBroker
 
 from config.settings import Settings
+from config.tls import amqp_parameters
 
 log = logging.getLogger(__name__)
 # pika logs every failed attempt, at several levels of its own; we say once what changed.
@@ -69,7 +70,7 @@ class Broker:
         Raises:
             AMQPError, OSError: the broker is away, or refuses.
         """
-        parameters = pika.URLParameters(self.url)
+        parameters = amqp_parameters(self.url)
         if parameters.heartbeat is None:
             parameters.heartbeat = max(round(heartbeat_seconds), 1)
         parameters.socket_timeout = self.timeout_seconds

@@ -29,10 +29,12 @@ from api.clicks.records import (
 from api.clicks.spool import Spool
 from api.core.client import client_address
 from api.core.requests import REQUEST_ID
+from api.core.transport import Transport
 from api.redirects.cache import Target, TargetCache
 from api.redirects.fast import FastPath
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.speculation import PURPOSES, is_speculative
+from config.settings import Settings
 from tests.redirects.wire.corpus import PLAIN, get
 from tests.redirects.wire.corpus_fields import BROWSER, CASES
 from tests.redirects.wire.links import HOST, OWN_DOMAIN
@@ -80,7 +82,8 @@ class Referee:
                 key = f"{host}/{slug}"
                 cache.put(key, _TARGET, cache.generation(key))
                 answers.put(key.encode(), key)
-        self._fast = FastPath(answers, Spool(folder, 1_000_000, 1.0, 1_000_000), _TRUSTED)
+        transport = Transport(Settings.load({"TRUSTED_PROXIES": TRUSTED_PROXIES}))
+        self._fast = FastPath(answers, Spool(folder, 1_000_000, 1.0, 1_000_000), transport)
         self._configs = [_config("fast"), _config("python")]
 
     def judge(self, data: bytes, peer: str) -> bool:
@@ -194,6 +197,7 @@ def _config(parser: str) -> Config:
     config.set("limit_request_line", 8190)
     config.set("limit_request_fields", 100)
     config.set("limit_request_field_size", 8190)
-    config.set("forwarded_allow_ips", TRUSTED_PROXIES)
+    config.set("forwarded_allow_ips", "")
     config.set("forwarder_headers", "")
+    config.set("secure_scheme_headers", {})
     return config

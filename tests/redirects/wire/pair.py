@@ -71,8 +71,8 @@ class Side:
 class Pair:
     """Usable as a context, which starts and stops both; the balance is checked at its end."""
 
-    def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
-        settings = {**settings, **_SETTINGS}
+    def __init__(self, folder: Path, settings: Mapping[str, str], **changes: str) -> None:
+        settings = {**settings, **_SETTINGS, **changes}
         self._settings = Settings.load({**settings, "SIGNPOST_HOME": str(folder / "fast")})
         self.fast = self._side("fast", folder, settings, fast=True)
         self.plain = self._side("plain", folder, settings, fast=False)

@@ -34,7 +34,7 @@ def test_parsers_agree_on_what_nobody_thought_of(referee: Referee) -> None:
 
 
 def test_disagreement_is_noticed(referee: Referee) -> None:
-    referee._fast._trusted = []
+    referee._fast._transport.trusted = ()
 
     with pytest.raises(Disagreement, match="another click"):
         referee.judge(CASES["forwarding/for"], PROXY)
