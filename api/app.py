@@ -29,6 +29,7 @@ from api.operations.health import HealthService
 from api.operations.metrics import MetricsService
 from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
+from api.targets.known import KnownRules
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -92,11 +93,16 @@ def create_app(settings: Settings) -> Flask:
         MetricsService(settings.metrics_token, spool, shipper),
     ):
         register_service(app, instance)
+    blocked = KnownRules(db, evictions)
+    register_service(app, blocked)
+    runtime: Runtime = app.extensions["signpost"]
+    runtime.on_start.append(blocked.start)
+    runtime.on_stop.append(blocked.stop)
     app.register_blueprint(operations_routes.blueprint)
     if "api" in settings.signpost_services:
-        _add_api(app, settings, db, evictions, domains, secret, limits)
+        _add_api(app, settings, db, evictions, domains, blocked, secret, limits)
     if redirecting:
-        _add_redirects(app, settings, db, evictions, spool, limits, transport)
+        _add_redirects(app, settings, db, evictions, blocked, spool, limits, transport)
     return app
 
 
@@ -157,12 +163,14 @@ def _add_redirects(
     settings: Settings,
     db: Database,
     evictions: Evictions,
+    blocked: KnownRules,
     spool: Spool,
     limits: AddressLimits,
     transport: Transport,
 ) -> None:
     """The hot path: nothing of the management side is imported for it."""
     from api.redirects import routes  # noqa: PLC0415
+    from api.redirects.blocking import Blocking  # noqa: PLC0415
     from api.redirects.cache import TargetCache  # noqa: PLC0415
     from api.redirects.fast import FastPath  # noqa: PLC0415
     from api.redirects.prepared import PreparedAnswers  # noqa: PLC0415
@@ -170,13 +178,16 @@ def _add_redirects(
     from api.redirects.shared import make_shared_targets  # noqa: PLC0415
     from api.redirects.warming import WarmStart  # noqa: PLC0415
 
+    blocking = Blocking(blocked)
     cache = TargetCache(
         entries=settings.redirect_cache_entries,
         size_bytes=settings.redirect_cache_bytes,
         synced_seconds=settings.redirect_cache_seconds,
         unsynced_seconds=settings.redirect_cache_unsynced_seconds,
         stale_seconds=settings.redirect_stale_seconds,
+        judge=blocking.judge,
     )
+    blocking.follow(cache)
     evictions.on_evict(cache.evict)
     evictions.on_sync(cache.set_synced)
     shared = make_shared_targets(settings, settings.redirect_redis_timeout_seconds)
@@ -211,6 +222,7 @@ def _add_api(
     db: Database,
     evictions: Evictions,
     domains: DomainService,
+    blocked: KnownRules,
     secret: bytes,
     limits: AddressLimits,
 ) -> None:
@@ -238,6 +250,8 @@ def _add_api(
     from api.stats import routes as stats_routes  # noqa: PLC0415
     from api.stats.cached import StatsCache  # noqa: PLC0415
     from api.stats.service import StatsService  # noqa: PLC0415
+    from api.targets import routes as targets_routes  # noqa: PLC0415
+    from api.targets.service import BlockedTargets  # noqa: PLC0415
 
     answers = AnswerCache(
         app,
@@ -247,7 +261,7 @@ def _add_api(
     )
     stats_cache = StatsCache(answers, settings.stats_cache_seconds)
     audit = AuditLog(db, secret, request_facts)
-    management = management_services(settings, db, domains, evictions, audit, limits)
+    management = management_services(settings, db, domains, evictions, blocked, audit, limits)
     links = management.links
     for instance in (
         audit,
@@ -262,6 +276,7 @@ def _add_api(
         ClickEraser(db, links, StatsService.erase_link, stats_cache.evict_workspace),
         StatsService(db, links),
         OrphanService(db, domains),
+        BlockedTargets(db, evictions, blocked, secret),
         stats_cache,
     ):
         register_service(app, instance)
@@ -282,6 +297,7 @@ def _add_api(
         user_routes,
         audit_routes,
         oauth_routes,
+        targets_routes,
     ):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api

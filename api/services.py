@@ -16,6 +16,7 @@ from api.identity.service import IdentityService
 from api.identity.users import UserService
 from api.links.drafts import LinkRules
 from api.links.service import LinkService
+from api.targets.known import KnownRules
 from config.settings import Settings
 
 
@@ -65,6 +66,7 @@ def management_services(
     db: Database,
     domains: DomainService,
     evictions: Evictions,
+    blocked: KnownRules,
     audit: AuditLog | None = None,
     limits: AddressLimits | None = None,
 ) -> ManagementServices:
@@ -74,5 +76,5 @@ def management_services(
     targets = TargetRules(
         settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
     )
-    rules = LinkRules(targets, domains, settings.slug_length, settings.multi_segment_slugs)
+    rules = LinkRules(targets, blocked, domains, settings.slug_length, settings.multi_segment_slugs)
     return ManagementServices(people, LinkService(db, rules, people.identity, evictions, secret))

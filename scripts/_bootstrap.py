@@ -70,7 +70,9 @@ def explain(error: Exception) -> str | None:
     from api.core.errors import DomainError  # noqa: PLC0415
     from config.settings import SettingsError  # noqa: PLC0415
 
-    if isinstance(error, DomainError) and isinstance(error.__cause__, sqlalchemy.exc.DBAPIError):
+    if isinstance(error, DomainError) and isinstance(
+        error.__cause__, sqlalchemy.exc.DBAPIError | psycopg2.Error
+    ):
         error = error.__cause__
     if isinstance(error, sqlalchemy.exc.DBAPIError) and isinstance(error.orig, Exception):
         error = error.orig

@@ -22,7 +22,7 @@ FLAG_PREFETCH = 2  # the browser or a previewer fetched ahead of any person
 
 # Why no link answered a visit. The numbers are stored: append, never renumber.
 ORPHAN_UNKNOWN = 1  # there is no such slug
-ORPHAN_GONE = 2  # the link has expired, is used up or was deleted
+ORPHAN_GONE = 2  # the link has expired, is used up, was deleted or may not lead there
 ORPHAN_INACTIVE = 3  # the link is disabled, or has not started
 ORPHAN_ROOT = 4  # "/", which is no link's
 

@@ -13,6 +13,7 @@ from api.core.passwords import hash_password
 from api.core.safe_url import TargetRules, host_of
 from api.core.slugs import check_custom_slug, generate_slug
 from api.domains.service import DomainService
+from api.targets.known import KnownRules
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class LinkRules:
     """What decides whether a draft may become a link."""
 
     targets: TargetRules
+    blocked: KnownRules
     domains: DomainService
     slug_length: int
     multi_segment_slugs: bool
@@ -62,7 +64,7 @@ class LinkRules:
             "workspace_id": workspace,
             "domain": self.domains.usable_by(workspace, draft.domain),
             "slug": self._custom_slug(draft.slug) if draft.slug is not None else "",
-            "url": self.targets.normalise(draft.url),
+            "url": self.target_of(workspace, draft.url),
             "title": draft.title,
             "tags": unique(draft.tags),
             "starts_at": draft.starts_at,
@@ -75,6 +77,16 @@ class LinkRules:
             "custom": draft.metadata,
         }
         return self.place(row, new_slug=not custom)
+
+    def target_of(self, workspace: int, text: str, pointer: str = "/url") -> str:
+        """Where a link of the workspace shall lead, as it is kept.
+
+        Raises:
+            Invalid: it is no address to which it may lead.
+        """
+        href = self.targets.normalise(text, pointer)
+        self.blocked.check(workspace, href, pointer)
+        return href
 
     def place(self, row: dict[str, Any], *, new_slug: bool) -> dict[str, Any]:
         """The row with an id of its own, and with another generated slug where one is wanted."""

@@ -175,7 +175,7 @@ class LinkService:
             Invalid: a field breaks a rule.
         """
         slot = slot_of_id(identifier)
-        values = self._values_of(patch)
+        values = self._values_of(workspace, patch)
         with self._db.write(slot) as session:
             link = _found(store.get_link(session, workspace, slot, identifier, lock=True))
             if not matches(link):
@@ -347,11 +347,11 @@ class LinkService:
                     return link
         return None
 
-    def _values_of(self, patch: Mapping[str, Any]) -> dict[str, Any]:
+    def _values_of(self, workspace: int, patch: Mapping[str, Any]) -> dict[str, Any]:
         """The column values that a patch sets, but for those that depend on the link."""
         values = {_COLUMN.get(name, name): value for name, value in patch.items()}
         if "url" in values:
-            values["url"] = self._rules.targets.normalise(values["url"])
+            values["url"] = self._rules.target_of(workspace, values["url"])
         if "tags" in values:
             values["tags"] = unique(values["tags"] or ())
         if "state" in values:

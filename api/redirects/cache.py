@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from api.targets.rules import Block
+
 EVICTION_PREFIX = "link:"
 _STRIPES = 1024
 # Misses are forgotten sooner than links: nobody waits for one, and scanners bring many.
@@ -20,6 +22,8 @@ _MISSES = 10_000
 _ENTRY_BYTES = 640
 # An entry that is asked for in the last part of its life is to be read again.
 _LAST_PART = 0.2
+# How many are judged again before others have their turn.
+_SLICE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Target:
     forward_query: bool
     enabled: bool
     deleted: bool
+    # What the rules say of `url`; not of the link's row, and judged by `TargetCache`.
+    block: Block | None = None
 
 
 class Entry(NamedTuple):
@@ -51,6 +57,7 @@ class Entry(NamedTuple):
 
 
 PutListener = Callable[[str, Entry], None]
+Judge = Callable[[Target], Target]
 
 
 class Generations(NamedTuple):
@@ -79,7 +86,9 @@ class TargetCache:
         unsynced_seconds: float,
         stale_seconds: float,
         size_bytes: int = 1 << 27,
+        judge: Judge = lambda target: target,
     ) -> None:
+        """`judge` adds to a target what the block rules say of it now."""
         self._max_entries = entries
         self._max_bytes = size_bytes
         self._synced_seconds = synced_seconds
@@ -90,6 +99,7 @@ class TargetCache:
         self._miss_seconds = min(synced_seconds, _MISS_SECONDS)
         self._unsynced_miss_seconds = min(unsynced_seconds, _UNSYNCED_MISS_SECONDS)
         self._misses: OrderedDict[str, float] = OrderedDict()
+        self._judge = judge
         self._on_put: list[PutListener] = []
         self._lock = threading.Lock()
         self._synced = False
@@ -112,8 +122,8 @@ class TargetCache:
         return len(self._entries)
 
     def on_put(self, listener: PutListener) -> None:
-        """Call `listener` with each key and entry that is fresh, when it is kept or its life is
-        longer than before.
+        """Call `listener` with each key and entry, when it is kept, its life is longer than before
+        or it is judged otherwise.
 
         It is called while the cache is locked, so that no eviction comes between the two; it must
         not call the cache. Who also listens to evictions has to be called after the cache.
@@ -139,18 +149,21 @@ class TargetCache:
 
     def put(
         self, key: str, target: Target, generation: int, *, seconds: float | None = None
-    ) -> None:
+    ) -> Target:
         """Keep a target that was read since `generation`, as fresh for `seconds`, at most for the
-        usual life."""
+        usual life; answers it as it is judged."""
         with self._lock:
+            # Within the lock, so that `judge_again` finds it or it is judged by the new rules.
+            target = self._judge(target)
             if generation != self.generation(key):
-                return  # it may have been evicted meanwhile; the next visit reads again
+                return target  # it may have been evicted meanwhile; the next visit reads again
             life = self._life(seconds)
             now = time.monotonic()
             usable_until = now + life + self._stale_seconds
             entry = Entry(target, now + life, usable_until, now + life * (1 - _LAST_PART))
             self._misses.pop(key, None)
             self._keep(key, entry)
+            return target
 
     def put_absent(
         self, key: str, target: Target, generation: int, *, seconds: float | None = None
@@ -207,6 +220,23 @@ class TargetCache:
                 if name in self._entries:
                     # Kept, not dropped: better an old target than none when the database is away.
                     self._entries[name] = self._entries[name]._replace(fresh_until=0.0)
+
+    def judge_again(self, judge: Judge) -> None:
+        """Judge all entries by `judge`, some at a time, after the rules have changed."""
+        with self._lock:
+            keys = list(self._entries)
+        for start in range(0, len(keys), _SLICE):
+            with self._lock:
+                for key in keys[start : start + _SLICE]:
+                    entry = self._entries.get(key)
+                    if entry is None:
+                        continue
+                    target = judge(entry.target)
+                    if target is not entry.target:
+                        self._entries[key] = entry = entry._replace(target=target)
+                        for listener in self._on_put:
+                            listener(key, entry)
+            time.sleep(0)
 
     def set_synced(self, synced: bool) -> None:
         """Note whether evictions arrive. With each change, what was missed is unknown."""

@@ -72,18 +72,18 @@ class TargetLevels:
         """Look in Redis, then in PostgreSQL; one that `renews` makes a copy again in time."""
         found = self._shared.look(key) if self._shared else NOTHING
         if found.fresh and not (found.ageing and renews):
-            self._keep(key, found.target, generation, found.left_seconds)
+            shared = self._keep(key, found.target, generation, found.left_seconds)
             if found.ageing:
                 self._refreshes.soon(key)
-            return found.target
+            return shared
         try:
-            target = self._query(key)
+            row = self._query(key)
         except Unavailable:
             old = self._make_do(key, generation, found)
             if old is None:
                 raise
             return old
-        self._keep(key, target, generation)
+        target = self._keep(key, row, generation)
         if self._shared:
             self._shared.keep(key, found, target)
         return target
@@ -96,19 +96,19 @@ class TargetLevels:
 
     def _keep(
         self, key: str, target: Target | None, generation: int, seconds: float | None = None
-    ) -> None:
+    ) -> Target | None:
+        """Keep what was found; the target as the block rules judge it."""
         if target is None:
             self._cache.put_missing(key, generation)
-        else:
-            self._cache.put(key, target, generation, seconds=seconds)
+            return None
+        return self._cache.put(key, target, generation, seconds=seconds)
 
     def _make_do(self, key: str, generation: int, found: Found) -> Target | None:
         """What is left while the database is away, if anything; for a moment without asking again,
         so that not every visitor waits for a database that hangs."""
         if found.target is not None:
             seconds = max(found.left_seconds, _RETRY_SECONDS)
-            self._cache.put(key, found.target, generation, seconds=seconds)
-            return found.target
+            return self._cache.put(key, found.target, generation, seconds=seconds)
         entry = self._cache.get(key)
         if entry is None or time.monotonic() >= entry.usable_until:
             return None

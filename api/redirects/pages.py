@@ -9,12 +9,13 @@ from flask import Response, render_template, request
 from api.core.answers import PROBLEM
 from api.core.errors import DomainError, TooManyRequests
 from api.core.problems import response_of
-from api.redirects.service import LinkUnknown, PasswordRequired, PasswordWrong
+from api.redirects.service import LinkBlocked, LinkUnknown, PasswordRequired, PasswordWrong
 
 _TEXTS = {
     404: "Check the address: a letter may be missing or of the wrong case.",
     410: "It has expired, was used up or was removed.",
     429: "Wait a minute, then try again.",
+    451: "This service does not lead to its target.",
     503: "Please try again in a moment.",
 }
 NO_STORE = "private, no-store"
@@ -40,6 +41,8 @@ def error_answer(error: DomainError) -> Response:
         response = page("redirects/password.html", error_title(error), text, status)
     else:
         text = _TEXTS.get(error.status, error.detail)
+        if isinstance(error, LinkBlocked) and error.detail:
+            text = f"{text} Reason: {error.detail}"
         response = page("redirects/page.html", error_title(error), text, error.status)
     response.headers.extend(error.headers)
     response.headers["Cache-Control"] = NO_STORE

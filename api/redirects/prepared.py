@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import NamedTuple
 
+from api.domains.service import EVICTION_PREFIX as DOMAIN_EVICTION_PREFIX
 from api.redirects.cache import EVICTION_PREFIX, Entry, Target, TargetCache
 from api.redirects.pages import NO_STORE
 
@@ -72,7 +73,7 @@ class PreparedAnswers:
         for key in keys:
             if key.startswith(EVICTION_PREFIX):
                 self._drop(key.removeprefix(EVICTION_PREFIX))
-            else:
+            elif key.startswith(DOMAIN_EVICTION_PREFIX):
                 self.clear()
 
     def clear(self) -> None:
@@ -92,6 +93,7 @@ def _is_plain(target: Target) -> bool:
     return (
         target.enabled
         and not target.deleted
+        and target.block is None
         and not target.limited
         and target.password_hash is None
         and target.expires_at is None

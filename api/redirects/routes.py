@@ -19,7 +19,7 @@ from api.redirects.cache import Target
 from api.redirects.orphans import OrphanVisits
 from api.redirects.pages import NO_STORE, error_answer, page, wants_html
 from api.redirects.prepared import PreparedAnswers
-from api.redirects.service import LinkGone, LinkUnknown, RedirectService
+from api.redirects.service import LinkBlocked, LinkGone, LinkUnknown, RedirectService
 from api.redirects.speculation import PURPOSES, is_speculative
 from config.settings import Settings
 
@@ -78,6 +78,13 @@ def _visit(slug: str, password: str | None) -> Response:
     except (LinkUnknown, LinkGone) as error:
         service(OrphanVisits).add(error.orphan_kind, request.host, error.workspace_id)
         return _miss(error)
+    except LinkBlocked as error:
+        service(OrphanVisits).add(error.orphan_kind, request.host, error.workspace_id)
+        response = error_answer(error)
+        if error.status == 451:
+            # Who refuses (RFC 7725 section 4).
+            response.headers["Link"] = f'<{service(Settings).public_url}/>; rel="blocked-by"'
+        return response
     except DomainError as error:
         return error_answer(error)
 

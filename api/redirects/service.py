@@ -50,6 +50,28 @@ class LinkGone(DomainError):
         self.workspace_id = workspace_id
 
 
+class LinkBlocked(DomainError):
+    """The link leads where no link may lead (RFC 7725)."""
+
+    status = 451
+    code = "link-blocked"
+    title = "This link is blocked"
+    # There is a link, but it does not lead anywhere any more.
+    orphan_kind: ClassVar[int] = ORPHAN_GONE
+
+    def __init__(self, workspace_id: int, reason: str | None) -> None:
+        super().__init__(reason or "")
+        self.workspace_id = workspace_id
+
+
+class LinkWithdrawn(LinkBlocked):
+    """The same, where the rule says that the link shall be gone."""
+
+    status = 410
+    code = "link-withdrawn"
+    title = LinkGone.title
+
+
 class PasswordRequired(DomainError):
     """The link asks for a password, and none was sent."""
 
@@ -88,7 +110,7 @@ class RedirectService:
         an earlier holder made there do not answer.
 
         Raises:
-            LinkUnknown, LinkInactive, LinkGone: it cannot be followed.
+            LinkUnknown, LinkInactive, LinkGone, LinkBlocked: it cannot be followed.
             Unavailable: nothing that knows the link answers.
         """
         target = self._levels.find(f"{domain}/{slug}") if may_be_slug(slug) else None
@@ -101,6 +123,9 @@ class RedirectService:
             raise LinkInactive(target.workspace_id)
         if target.expires_at is not None and target.expires_at <= now:
             raise LinkGone(target.workspace_id)
+        if target.block is not None:
+            blocked = LinkWithdrawn if target.block.status == 410 else LinkBlocked
+            raise blocked(target.workspace_id, target.block.reason)
         return target
 
     def refresh_soon(self, key: str) -> None:

@@ -10,12 +10,13 @@ import orjson
 
 from api.core.copies import Look, SharedCopies
 from api.redirects.cache import EVICTION_PREFIX, Target
+from api.targets.rules import Block
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
 # Of the list below; what another version wrote is read from the database again.
-_VERSION = 1
+_VERSION = 2
 # Scanners bring many, and nobody waits for one.
 _MISS_SECONDS = 5.0
 # In the last part of its life a copy is made again.
@@ -136,6 +137,8 @@ def _pack(target: Target | None) -> bytes:
         target.forward_query,
         target.enabled,
         target.deleted,
+        # For processes that could not read any rule; all others judge by themselves.
+        0 if target.block is None else target.block.status,
     ]
     return orjson.dumps([_VERSION, fields])
 
@@ -151,7 +154,7 @@ def _unpack(body: bytes) -> Target | None:
         raise ValueError(f"version {version}")
     if fields is None:
         return None
-    slot, number, workspace, url, starts, expires, limited, status, forward, on, gone = fields
+    slot, number, workspace, url, starts, expires, limited, status, forward, on, gone, by = fields
     return Target(
         slot=_whole(slot),
         id=_whole(number),
@@ -165,6 +168,7 @@ def _unpack(body: bytes) -> Target | None:
         forward_query=forward is True,
         enabled=on is True,
         deleted=gone is True,
+        block=Block(_whole(by), None) if by else None,
     )
 
 

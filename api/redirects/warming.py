@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from api.core.database.routing import Database
 from api.core.errors import Unavailable
 from api.redirects import store
-from api.redirects.cache import Target, TargetCache
+from api.redirects.cache import Judge, Target, TargetCache
 from api.redirects.shared import SharedTargets, is_sharable
 
 log = logging.getLogger(__name__)
@@ -141,8 +141,10 @@ def fill_shared(
     shared: SharedTargets | None,
     limit: int,
     on_page: Callable[[int], None],
+    judge: Judge = lambda target: target,
 ) -> Warmed:
-    """Share the `limit` most clicked links; without `shared`, only count them.
+    """Share the `limit` most clicked links, as `judge` finds them; without `shared`, only count
+    them.
 
     Raises:
         RedisError, Unavailable: Redis or the database is away.
@@ -155,7 +157,8 @@ def fill_shared(
             # The links are read after Redis was asked what it holds: as for a visitor, this is
             # what keeps a link that changes meanwhile from being shared as it was.
             looks = shared.look_each(list(targets))
-            kept = shared.keep_each(links.read() or {}, looks)
+            again = links.read() or {}
+            kept = shared.keep_each({key: judge(it) for key, it in again.items()}, looks)
         warmed.links += len(targets)
         warmed.shared += kept
         warmed.protected += protected

@@ -124,11 +124,15 @@ def test_things_of_another_workspace_answer_404(
     invited = {"email": "invited@example.com", "role": "viewer"}
     invitation = other_caller.post("/invitations", invited).json or {}
     program = other_caller.post("/oauth-clients", PROGRAM).json or {}
+    rule = (
+        other_caller.post("/blocked-targets", {"kind": "host", "value": "evil.example"}).json or {}
+    )
     theirs = {
         "link_id": other_caller.create_link()["id"],
         "key_id": key["id"],
         "domain_id": domain["id"],
         "oauth_client_id": program["id"],
+        "blocked_target_id": rule["id"],
         "workspace_id": str(other_caller.workspace_id),
         "user_id": str(other_caller.with_role("viewer").user_id),
         "invitation_id": invitation["id"],
@@ -148,7 +152,8 @@ def test_things_of_another_workspace_answer_404(
 @pytest.mark.parametrize(
     "path",
     (
-        "/links /api-keys /domains /workspaces /members /invitations /audit-events /oauth-clients"
+        "/links /api-keys /domains /workspaces /members /invitations /audit-events /oauth-clients "
+        "/blocked-targets"
     ).split(),
 )
 def test_each_list_is_a_page(path: str, caller: Caller) -> None:

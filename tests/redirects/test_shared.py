@@ -168,7 +168,7 @@ def test_what_is_kept_is_json_with_a_life(
     held = share(shared, link, make(REDIRECT_SHARED_STALE_SECONDS="100"))
 
     body = orjson.loads(held.partition(b"\n")[2])
-    assert body[0] == 1
+    assert body[0] == 2
     assert "https://example.com/kept" in body[1]
     assert 395_000 < shared.client.pttl(name_of(key_of(link))) <= 400_000  # type: ignore[operator]
 
@@ -236,14 +236,15 @@ def test_a_process_with_another_secret_believes_nothing(
         b"",
         b"[]",
         b"7",
-        b"[2,null]",
-        b'[1,"text"]',
-        b"[1,[]]",
-        b"[1,[1,2,3,4,null,null,false,302,false,true,false]]",
-        b'[1,[1,2,3,"u",null,"soon",false,302,false,true,false]]',
-        b'[1,[1,true,3,"u",null,null,false,302,false,true,false]]',
-        b'[1,[1,2,3,"u",null,1e300,false,302,false,true,false]]',
-        b'[1,[1,2,3,"u",null,999999999999999999,false,302,false,true,false]]',
+        b"[3,null]",
+        b'[2,"text"]',
+        b"[2,[]]",
+        b"[2,[1,2,3,4,null,null,false,302,false,true,false,0]]",
+        b'[2,[1,2,3,"u",null,"soon",false,302,false,true,false,0]]',
+        b'[2,[1,true,3,"u",null,null,false,302,false,true,false,0]]',
+        b'[2,[1,2,3,"u",null,1e300,false,302,false,true,false,0]]',
+        b'[2,[1,2,3,"u",null,999999999999999999,false,302,false,true,false,0]]',
+        b'[2,[1,2,3,"u",null,null,false,302,false,true,false,"x"]]',
     ],
 )
 def test_a_copy_that_another_version_wrote_is_ignored(

@@ -1,0 +1,1 @@
+"""Where links may lead: block rules of the installation and of its workspaces."""

@@ -1,0 +1,1 @@
+"""Where links may not lead."""
