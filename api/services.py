@@ -74,7 +74,10 @@ def management_services(
     secret = settings.resolved_secret_key()
     people = people_services(settings, db, audit or AuditLog(db, secret), evictions, limits)
     targets = TargetRules(
-        settings.allowed_url_schemes, settings.public_url, domains.is_short_domain
+        settings.allowed_url_schemes,
+        settings.public_url,
+        domains.is_short_domain,
+        allow_private=settings.allow_private_targets,
     )
     rules = LinkRules(targets, blocked, domains, settings.slug_length, settings.multi_segment_slugs)
     return ManagementServices(people, LinkService(db, rules, people.identity, evictions, secret))

@@ -172,6 +172,11 @@ class Settings:
         kinds.comma_list,
         "Schemes that a link may point to. `javascript`, `data` and the like are never allowed.",
     )
+    allow_private_targets: bool = _flag(
+        True,
+        "Let links lead to private and loopback addresses and to names of one's own network, as "
+        "on an intranet; off where strangers make links.",
+    )
     multi_segment_slugs: bool = _flag(False, "Allow `/` inside custom slugs.")
     slug_length: int = _integer(7, "Characters of a generated slug.", 4, 32)
     max_body_bytes: int = _integer(

@@ -7,6 +7,7 @@ from urllib.parse import unquote_plus, urlsplit
 
 import ada_url
 
+from api.core.addresses import leads_inside
 from api.core.errors import Invalid
 
 MAX_URL_LENGTH = 8192
@@ -20,20 +21,28 @@ class TargetRules:
     """Which addresses a link may point to."""
 
     def __init__(
-        self, schemes: Collection[str], public_url: str, is_short_domain: Callable[[str], bool]
+        self,
+        schemes: Collection[str],
+        public_url: str,
+        is_short_domain: Callable[[str], bool],
+        *,
+        allow_private: bool = True,
     ) -> None:
+        """`allow_private`: also to one's own machine and network."""
         self._schemes = frozenset(scheme.lower() for scheme in schemes) - _NEVER
         public = urlsplit(public_url)
         self._own_host = (public.hostname or "").lower()
         self._own_port = public.port or _DEFAULT_PORTS[public.scheme]
         self._is_short_domain = is_short_domain
+        self._allow_private = allow_private
 
     def normalise(self, text: str, pointer: str = "/url") -> str:
         """The address as a browser would write it: ASCII only, so it is safe in a header.
 
         Raises:
-            Invalid: it is not an absolute URL, its scheme is not allowed, or it is one of our own
-                short domains (the redirect would lead to itself).
+            Invalid: it is not an absolute URL, its scheme is not allowed, it is one of our own
+                short domains (the redirect would lead to itself), or, where that is refused, it
+                leads into somebody's own network.
         """
         try:
             url = ada_url.URL(text)
@@ -48,6 +57,10 @@ class TargetRules:
             raise Invalid.field(pointer, f"Longer than {MAX_URL_LENGTH} characters when encoded.")
         if scheme in _DEFAULT_PORTS and self._leads_back(url, scheme):
             raise Invalid.field(pointer, "Leads back to a short domain of this service.")
+        if not self._allow_private and url.hostname and leads_inside(url.hostname):
+            raise Invalid.field(
+                pointer, "Leads to a private address, or a name of a network's own."
+            )
         return href
 
     def _leads_back(self, url: ada_url.URL, scheme: str) -> bool:

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 
 from api.redirects.prepared import PreparedAnswers
 from api.targets.known import KnownRules
+from api.targets.rules import RuleSet
 from tests.answers import problem
 from tests.caller import Caller
 from tests.redirects.proxy import Relay
@@ -89,6 +90,25 @@ def test_link_that_was_followed_before_is_stopped_at_once_and_goes_on_afterwards
     unblock(caller, rule)
     assert visitor.follow(link).headers["Location"] == EVIL
     assert is_prepared(app, link)
+
+
+def test_no_rule_is_looked_at_when_a_known_link_is_visited(
+    caller: Caller, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, blocked = caller.create_link("https://good.example/"), caller.create_link(EVIL)
+    block(caller)
+    asked: list[str] = []
+    judge = RuleSet.block_of
+
+    def note(rules: RuleSet, workspace: int, url: str) -> Any:
+        asked.append(url)
+        return judge(rules, workspace, url)
+
+    monkeypatch.setattr(RuleSet, "block_of", note)
+    for _ in range(3):
+        assert visitor.follow(free).status_code == 302
+        assert visitor.follow(blocked).status_code == 451
+    assert sorted(asked) == sorted(["https://good.example/", EVIL])  # when they were loaded
 
 
 def test_no_click_is_counted_and_no_use_taken(
