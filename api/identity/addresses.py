@@ -17,5 +17,9 @@ def normalise_email(text: str) -> str | None:
     The part before the @ is in lower case too: no mail service that people use tells `Ann@` from
     `ann@`, and two accounts that differ in nothing else would be a trap.
     """
-    address = text.strip().lower()
+    address = text.strip()
+    # Asked first: the lower case of the Kelvin sign is a k, and so somebody else's address.
+    if not address.isascii():
+        return None
+    address = address.lower()
     return address if _ADDRESS.fullmatch(address) else None

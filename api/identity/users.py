@@ -237,6 +237,7 @@ class UserService:
             user = user_store.get_user_by_email(session, account)
             known = 0 if user is None else user.id
             workspaces = user_store.find_workspaces(session, known, _TOLD_WORKSPACES)
+        log.warning("sign-ins from %s are slowed down: user %s", address, known or "unknown")
         event = AuditEvent("user.sign_in_limited", address=address, target=_thing(user))
         self._tell(event, workspaces)
 

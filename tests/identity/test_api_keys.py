@@ -6,12 +6,13 @@ import hashlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from api.app import create_app
 from api.core.database.routing import Database
@@ -275,3 +276,66 @@ def test_key_that_is_not_exactly_one_is_refused(
     caller: Caller, spoil: Callable[[str], str]
 ) -> None:
     problem(holder(caller, spoil(caller.key)).get("/links"), 401)
+
+
+def test_key_belongs_to_whoever_makes_it(caller: Caller) -> None:
+    owner = caller.with_role("owner")
+    assert make_key(caller)["user_id"] is None
+    assert make_key(owner)["user_id"] == str(owner.user_id)
+
+
+def test_key_ends_with_the_membership_of_its_owner(caller: Caller) -> None:
+    owner = caller.with_role("owner")
+    caller.with_role("owner")
+    made = make_key(owner)
+    assert holder(caller, made["key"]).get("/links").status_code == 200
+    assert caller.delete(f"/members/{owner.user_id}").status_code == 204
+    problem(holder(caller, made["key"]).get("/links"), 401, "unauthenticated")
+    assert (caller.get(f"/api-keys/{made['id']}").json or {})["revoked_at"] is not None
+
+
+def test_role_lowered_through_another_process_holds_at_once(
+    caller: Caller, settings: Settings
+) -> None:
+    member = caller.with_role("editor")
+    elsewhere = create_app(settings)
+    evictions = elsewhere.extensions["signpost"].evictions
+    arrived = threading.Event()
+    evictions.on_sync(lambda synced: arrived.set() if synced else None)
+    evictions.on_evict(lambda keys: arrived.set())
+    elsewhere.extensions["signpost"].start_worker()
+    try:
+        assert arrived.wait(5)
+        there = replace(member, app=elsewhere)
+        body = {"url": "https://example.com/"}
+        assert there.post("/links", body).status_code == 201
+        arrived.clear()
+        changed = caller.patch(f"/members/{member.user_id}", {"role": "viewer"})
+        assert changed.status_code == 200
+        assert arrived.wait(1)
+        problem(there.post("/links", body), 403, "insufficient-scope")
+    finally:
+        elsewhere.extensions["signpost"].stop_worker()
+
+
+def test_known_key_costs_no_query_and_an_unknown_one_a_single_query(caller: Caller) -> None:
+    member = caller.with_role("owner")
+    key = make_key(member)["key"]
+    identity: IdentityService = caller.app.extensions["signpost.services"][IdentityService]
+    sent: list[str] = []
+
+    def note(connection: Any, cursor: Any, sql: str, *rest: Any) -> None:
+        sent.append(sql)
+
+    identity.authenticate(key)  # notes its use
+    identity._recent._entries.clear()  # type: ignore[union-attr]
+    engine = caller.app.extensions["signpost"].db._primary
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        first = identity.authenticate(key)
+        assert len(sent) == 1
+        assert identity.authenticate(key) == first
+        assert len(sent) == 1
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+    assert (first.user_id, first.scopes) == (member.user_id, frozenset(SCOPES))

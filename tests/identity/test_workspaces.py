@@ -83,3 +83,53 @@ def test_workspaces_are_for_administrators(
     problem(client.open(BASE + path, method=method, json={}), 401)
     narrow = caller.without("workspace:admin")
     problem(narrow.request(method, path, json={}), 403, "insufficient-scope")
+
+
+def test_user_makes_a_workspace_of_their_own(caller: Caller) -> None:
+    owner = caller.with_role("owner")
+    response = owner.post("/workspaces", {"name": "Side project"})
+    assert response.status_code == 201
+    made = response.json or {}
+    assert "key" not in made
+    assert response.headers["Location"] == f"/api/v1/workspaces/{made['id']}"
+    problem(owner.get(f"/workspaces/{made['id']}"), 404)
+    memberships = (owner.get("/users/me").json or {})["memberships"]
+    assert {"workspace_id": made["id"], "workspace_name": "Side project", "role": "owner"} in (
+        memberships
+    )
+
+
+def test_key_of_a_new_workspace_has_the_scopes_of_who_made_it(caller: Caller) -> None:
+    owner = caller.with_role("owner")
+    scopes = ["links:read", "workspace:admin"]
+    key = (owner.post("/api-keys", {"name": "narrow", "scopes": scopes}).json or {})["key"]
+    narrow = Caller(caller.app, caller.identity, caller.workspace_id, key, owner.user_id)
+    response = narrow.post("/workspaces", {"name": "Side project", "key_name": "First"})
+    assert response.headers["Cache-Control"] == "no-store"
+    made = response.json or {}
+    there = Caller(caller.app, caller.identity, int(made["id"]), made["key"], owner.user_id)
+    assert there.get(f"/workspaces/{made['id']}").status_code == 200
+    (listed,) = (there.get("/api-keys").json or {})["data"]
+    assert (listed["name"], listed["scopes"]) == ("First", scopes)
+    assert listed["user_id"] == str(owner.user_id)
+    problem(there.post("/links", {"url": "https://example.com/"}), 403, "insufficient-scope")
+    for admin in (caller, there):
+        told = admin.get("/audit-events?action=workspace.create").json or {}
+        (event,) = told["data"]
+        assert event["target"] == {"kind": "workspace", "id": made["id"]}
+        assert event["actor"]["id"] == str(owner.user_id)
+
+
+def test_workspace_has_no_workspaces(caller: Caller) -> None:
+    problem(caller.post("/workspaces", {"name": "Nobody's"}), 403, "user-needed")
+    assert wrong_fields(caller.post("/workspaces", {"name": " "})) == ["/name"]
+
+
+def test_user_has_so_many_workspaces_and_no_more(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.identity.service.MAX_WORKSPACES", 2)
+    owner = caller.with_role("owner")
+    assert owner.post("/workspaces", {"name": "One"}).status_code == 201
+    problem(owner.post("/workspaces", {"name": "Two"}), 409, "too-many-workspaces")
+    assert len((owner.get("/users/me").json or {})["memberships"]) == 2

@@ -1,0 +1,114 @@
+"""What is in the audit log stays: PostgreSQL refuses all else, and no event is lost silently."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+
+import psycopg2
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import ProgrammingError
+
+from api.audit.service import AuditLog
+from api.core.database.routing import Database
+from api.core.events import AuditEvent, Thing
+from config.settings import Settings
+from tests.caller import Caller
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_events SET action = 'link.read'",
+        "UPDATE audit_events SET action = 'link.read' WHERE false",
+        "DELETE FROM audit_events",
+        "DELETE FROM audit_events WHERE id = 0",
+        "TRUNCATE audit_events",
+        "TRUNCATE audit_events, workspaces CASCADE",
+        "INSERT INTO audit_events (id, at, action, actor_kind)"
+        " SELECT id, at, action, actor_kind FROM audit_events LIMIT 1"
+        " ON CONFLICT (id) DO UPDATE SET action = 'link.read'",
+        "MERGE INTO audit_events USING (SELECT 1) AS one ON true WHEN MATCHED THEN DELETE",
+    ],
+)
+@pytest.mark.parametrize("mode", ["origin", "replica"])
+def test_no_event_can_be_changed_or_deleted(
+    caller: Caller, db: Database, statement: str, mode: str
+) -> None:
+    caller.create_link()
+    told = caller.get("/audit-events").json
+    with pytest.raises(ProgrammingError, match="append-only"), db.write_directory() as session:
+        # In the mode of a replica ordinary triggers are silent.
+        session.execute(text(f"SET LOCAL session_replication_role = {mode}"))
+        session.execute(text(statement))
+    assert caller.get("/audit-events").json == told
+
+
+def test_event_that_cannot_be_written_is_in_the_log_of_errors(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*arguments: object) -> None:
+        raise psycopg2.OperationalError("the disk is full")
+
+    monkeypatch.setattr("api.audit.store.insert_events", away)
+    with caplog.at_level(logging.ERROR, "api.audit"):
+        link = caller.create_link()
+    monkeypatch.undo()
+    assert caller.get(f"/links/{link['id']}").status_code == 200
+    assert (caller.get("/audit-events").json or {})["data"] == []
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    facts = json.loads(record.getMessage().partition(": ")[2])
+    assert facts["action"] == "link.create"
+    assert facts["target_id"] == link["id"]
+    assert facts["workspace_id"] == caller.workspace_id
+    assert facts["actor_kind"] == "key"
+    assert facts["address"] == "127.0.0.1"
+    assert facts["request_id"]
+
+
+def test_processes_that_make_the_same_id_lose_no_event(
+    caller: Caller, db: Database, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = iter([5, 6, 5, 7])
+    monkeypatch.setattr("api.audit.service.new_id", lambda slot: next(ids))
+    log = AuditLog(db, settings.resolved_secret_key())
+    first = AuditEvent("test.first", workspace_id=caller.workspace_id)
+    assert log.record(first, first)
+    assert log.record(AuditEvent("test.second", workspace_id=caller.workspace_id))
+    told = (caller.get("/audit-events").json or {})["data"]
+    assert [(it["id"], it["action"]) for it in told] == [
+        ("7", "test.second"),
+        ("6", "test.first"),
+        ("5", "test.first"),
+    ]
+
+
+def test_writers_do_not_wait_for_one_another(caller: Caller) -> None:
+    def work() -> None:
+        for _ in range(10):
+            caller.create_link()
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len((caller.get("/audit-events?limit=100").json or {})["data"]) == 40
+
+
+def test_any_number_of_events_takes_one_statement(
+    caller: Caller, db: Database, settings: Settings
+) -> None:
+    log = AuditLog(db, settings.resolved_secret_key())
+    target = Thing("link", "1")
+    many = [
+        AuditEvent("test.many", workspace_id=caller.workspace_id, target=target, details={"n": n})
+        for n in range(200)
+    ]
+    assert log.record(*many)
+    told = (caller.get("/audit-events?limit=200").json or {})["data"]
+    assert [event["details"]["n"] for event in told] == list(reversed(range(200)))
+    assert log.record()
