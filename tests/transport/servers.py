@@ -1,0 +1,123 @@
+"""What each of our clients of a server does with a URL: whether the server answers it."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections.abc import Callable
+from dataclasses import replace
+from typing import cast
+
+from flask import Flask
+from sqlalchemy import text
+
+from api.clicks.queue.broker import Broker, close_quietly
+from api.core.cache import AnswerCache
+from api.core.copies import SharedCopies
+from api.core.database.migrate import pending
+from api.core.database.routing import Database
+from api.core.evictions import Evictions
+from api.core.limits import AddressLimits, Rule, TooManyTries
+from api.live.publisher import LivePublisher
+from api.operations.health import HealthService
+from config.settings import Settings
+
+_SECONDS = 2.0
+_SPEAKS_TLS = text("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+
+
+def sessions(url: str) -> bool:
+    """The engine, and so everything that goes through sessions."""
+    db = Database(Settings.load({"DATABASE_URL": url}))
+    try:
+        with db.read_directory() as session:
+            return bool(session.execute(_SPEAKS_TLS).scalar_one())
+    finally:
+        db.dispose()
+
+
+def single_statements(url: str) -> bool:
+    """The connections of statements that are transactions of their own."""
+    from api.core.database.engines import make_connections, make_engine
+
+    settings = Settings.load({"DATABASE_URL": url})
+    engine = make_engine(cast(str, settings.database_url), settings)
+    connections = make_connections(engine, settings)
+    held = connections.take()
+    with held.driver.cursor() as cursor:
+        cursor.execute(str(_SPEAKS_TLS))
+        (speaks,) = cursor.fetchone()
+    connections.give(held, usable=False)
+    return bool(speaks)
+
+
+def migrations(url: str) -> bool:
+    """Alembic's connection."""
+    return bool(pending(Settings.load({"DATABASE_URL": url})))
+
+
+def evictions(url: str) -> bool:
+    """Both of its clients: it hears of itself."""
+    heard, synced = threading.Event(), threading.Event()
+    made = Evictions(url, 0.5)
+    made.on_sync(lambda arrives: synced.set() if arrives else None)
+    made.start()
+    try:
+        if not synced.wait(_SECONDS):
+            return False
+        made.on_evict(lambda keys: heard.set())
+        Evictions(url, 0.5).publish(["link:sign.test/x"])
+        return heard.wait(_SECONDS)
+    finally:
+        made.stop()
+
+
+def copies(url: str) -> bool:
+    """Links that processes share."""
+    return SharedCopies(url, 0.5, b"a secret of the tests").look("sign.test/x") is not None
+
+
+def limits(url: str) -> bool:
+    """Two processes share a count."""
+    who = uuid.uuid4().hex
+    first, second = (AddressLimits(url, 0.5, {"try": Rule(1)}) for _ in range(2))
+    first.hit("try", who)
+    try:
+        second.hit("try", who)
+    except TooManyTries:
+        return True
+    return False
+
+
+def answers(url: str) -> bool:
+    """Two processes share an answer."""
+    group = uuid.uuid4().hex
+    first, second = (AnswerCache(Flask("cache"), url, 0.5, local_entries=8) for _ in range(2))
+    first.answer(group, "key", 60, lambda: b"first")
+    return second.answer(group, "key", 60, lambda: b"second").body == b"first"
+
+
+def live(url: str) -> bool:
+    """Who tells of clicks finds out whether somebody listens."""
+    publisher = LivePublisher(url)
+    publisher.publish([])
+    return not publisher._away
+
+
+def health(url: str) -> bool:
+    """Readiness tells of Redis."""
+    settings = replace(Settings(), database_url="postgresql+psycopg2://nobody@127.0.0.1:1/none")
+    _, state = HealthService(Database(settings), url, None).ready()
+    return bool(state["checks"]["redis"]["status"] == "up")
+
+
+def broker(url: str) -> bool:
+    """Shipper, consumer and dead letters connect so."""
+    settings = replace(Settings(), amqp_queue=f"tls-{uuid.uuid4().hex[:8]}")
+    connection = Broker.of(settings, url).connect(10)
+    close_quietly(connection)
+    return True
+
+
+DATABASE_CLIENTS: list[Callable[[str], bool]] = [sessions, single_statements, migrations]
+REDIS_CLIENTS: list[Callable[[str], bool]] = [evictions, copies, limits, answers, live, health]
