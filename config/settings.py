@@ -141,7 +141,8 @@ class Settings:
     trusted_proxies: tuple[kinds.Network, ...] = _setting(
         (),
         kinds.networks,
-        "Addresses or CIDR blocks of proxies whose `X-Forwarded-*` headers count.",
+        "Addresses or CIDR blocks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` "
+        "count.",
     )
     hsts_seconds: int = _integer(
         31_536_000,

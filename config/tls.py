@@ -16,6 +16,12 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 if TYPE_CHECKING:
     import pika
 
+_LIBPQ_NAMES = frozenset(
+    (
+        "sslmode sslrootcert sslcert sslkey sslpassword sslcrl sslcrldir sslsni sslcertmode "
+        "sslcompression sslnegotiation ssl_min_protocol_version ssl_max_protocol_version"
+    ).split()
+)
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # libpq's own place for the certificate of an authority, of the account that runs the process.
 _DEFAULT_ROOT = Path("~/.postgresql/root.crt")
@@ -27,9 +33,12 @@ def check_database(url: str) -> None:
     """Look at what a PostgreSQL URL says of TLS.
 
     Raises:
-        ValueError: there is no such mode, or a file cannot be read.
+        ValueError: there is no such mode or parameter, or a file cannot be read.
     """
     asked = dict(parse_qsl(urlsplit(url).query))
+    unknown = [name for name in asked if name.startswith("ssl") and name not in _LIBPQ_NAMES]
+    if unknown:
+        raise ValueError(f"{unknown[0]}: libpq knows no such parameter.")
     mode = asked.get("sslmode", "prefer")
     if mode not in _SSL_MODES:
         raise ValueError(f"sslmode: Must be one of: {', '.join(_SSL_MODES)}.")

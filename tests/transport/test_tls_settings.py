@@ -38,6 +38,7 @@ DATABASE, REDIS, AMQP = "postgresql://me@db.test/x", "rediss://cache.test", "amq
         ),
         ("DATABASE_URL", f"{DATABASE}?sslmode=verify-ca&sslrootcert=EMPTY", "sslrootcert: .*holds"),
         ("DATABASE_URL", f"{DATABASE}?sslmode=verify", "sslmode: Must be one of"),
+        ("DATABASE_URL", f"{DATABASE}?sslrootcerts=CA", "sslrootcerts"),
         ("DATABASE_URL", f"{DATABASE}?sslcert=/no/cert", "sslcert: .*/no/cert"),
         ("DATABASE_URL", f"{DATABASE}?sslkey=/no/key", "sslkey: .*/no/key"),
         ("REDIS_URL", f"{REDIS}?ssl_ca_certs=/no/ca", "ssl_ca_certs: .*/no/ca"),
