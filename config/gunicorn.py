@@ -13,6 +13,7 @@ from typing import Any  # noqa: E402
 
 from gunicorn.glogging import Logger  # noqa: E402
 
+from api.core import refusals  # noqa: E402
 from api.core.database import gevent_wait  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
@@ -31,6 +32,7 @@ except ValueError as error:
 configure_logging(_settings)
 # A second more than the server's own limit, whose error tells more.
 gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
+refusals.install()
 
 
 class StructuredLogger(Logger):  # type: ignore[misc]
@@ -60,7 +62,7 @@ worker_class = "api.redirects.worker.RedirectWorker"
 workers = _settings.web_concurrency
 worker_connections = _settings.gunicorn_worker_connections
 # The heartbeat file in memory: on a slow disk, writing it can block a worker.
-worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+worker_tmp_dir = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # nosec B108 # noqa: S108
 timeout = _settings.gunicorn_timeout_seconds
 graceful_timeout = _settings.gunicorn_graceful_timeout_seconds
 keepalive = _settings.gunicorn_keepalive_seconds

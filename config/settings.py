@@ -135,8 +135,8 @@ class Settings:
     metrics_token: str | None = _setting(
         None,
         kinds.text(16),
-        "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; default: "
-        "`/metrics` is not served.",
+        "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; it also shows "
+        "what `/health/ready` keeps from others; default: `/metrics` is not served.",
     )
     trusted_proxies: tuple[kinds.Network, ...] = _setting(
         (),
@@ -328,7 +328,7 @@ class Settings:
         """`scheme://host[:port]` of the default domain."""
         if self.base_url:
             return self.base_url
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # nosec B104 # noqa: S104
         host = f"[{host}]" if ":" in host else host
         return f"{'https' if self.tls_certificate else 'http'}://{host}:{self.port}"
 

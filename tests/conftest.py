@@ -23,6 +23,9 @@ from config.settings import Settings
 from tests.caller import Caller
 from tests.unlimited import UNLIMITED
 
+METRICS_TOKEN = "a token of the tests only"
+OPERATOR = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+
 
 def _server_url() -> str:
     url = os.environ.get("TEST_DATABASE_URL")
@@ -70,6 +73,7 @@ def environ(database_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict
         # Of this worker: what others keep in the same Redis is then nothing to it.
         "SECRET_KEY": f"a secret of the tests only {uuid.uuid4().hex}",
         "BASE_URL": "http://sign.test",
+        "METRICS_TOKEN": METRICS_TOKEN,
         # A process that loads links by itself would disturb who counts what is asked.
         "REDIRECT_WARM_ENTRIES": "0",
         **UNLIMITED,

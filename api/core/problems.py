@@ -7,7 +7,8 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from gunicorn.http.errors import ParseException
+from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from api.core.answers import PROBLEM, to_json
 from api.core.errors import DomainError
@@ -16,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # Those that differ from one Python version to the next, or from our own errors of the same type.
 _TITLES = {404: "Not found", 413: "Content too large"}
+_TYPE = "urn:signpost:problem:"
 
 
 def problem_response(
@@ -37,7 +39,7 @@ def problem_response(
 
 def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> dict[str, Any]:
     """The members of a problem; `instance` is the request id."""
-    body: dict[str, Any] = {"type": f"urn:signpost:problem:{code}", "title": title}
+    body: dict[str, Any] = {"type": _TYPE + code, "title": title}
     body["status"] = status
     if detail:
         body["detail"] = detail
@@ -57,10 +59,26 @@ def response_of(error: DomainError) -> Response:
     )
 
 
+def plain_problem(status: int) -> dict[str, Any]:
+    """A problem of which only the status is told, outside of any request."""
+    title = _title_of(status)
+    return {"type": _TYPE + _code_of(title), "title": title, "status": status}
+
+
+def _title_of(status: int) -> str:
+    """What a status is called where nothing more is to be said."""
+    return _TITLES.get(status, HTTPStatus(status).phrase)
+
+
+def _code_of(title: str) -> str:
+    return title.lower().replace(" ", "-")
+
+
 def register_problems(app: Flask) -> None:
     """Answer all errors of `app` with problems."""
     app.register_error_handler(DomainError, response_of)
     app.register_error_handler(HTTPException, _from_http)
+    app.register_error_handler(ParseException, _from_body)
     app.register_error_handler(Exception, _from_unexpected)
 
 
@@ -68,11 +86,17 @@ def _from_http(error: HTTPException) -> Response:
     if isinstance(error.response, Response):  # a redirect that werkzeug itself asks for
         return error.response
     status = error.code or 500
-    title = _TITLES.get(status, HTTPStatus(status).phrase)
+    title = _title_of(status)
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
         headers["Allow"] = ", ".join(sorted(error.valid_methods))
-    return problem_response(status, title.lower().replace(" ", "-"), title, headers=headers)
+    return problem_response(status, _code_of(title), title, headers=headers)
+
+
+def _from_body(error: Exception) -> Response:
+    """A body whose chunks are none, as the server's parser finds out when it is read."""
+    log.info("unreadable body: %s", error)
+    return _from_http(BadRequest())
 
 
 def _from_unexpected(error: Exception) -> Response:

@@ -40,8 +40,14 @@ class MetricsService:
         """
         if self._token is None:
             raise NotFound("Metrics are served where METRICS_TOKEN is set.")
-        if not hmac.compare_digest((token or "").encode(), self._token.encode()):
+        if not self.knows(token):
             raise Unauthenticated("The token of METRICS_TOKEN is needed.")
+
+    def knows(self, token: str | None) -> bool:
+        """Whether who brings this token may see how the installation is."""
+        if self._token is None:
+            return False
+        return hmac.compare_digest((token or "").encode(), self._token.encode())
 
     def write(self) -> bytes:
         """All metrics, as text."""

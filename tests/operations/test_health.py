@@ -13,6 +13,7 @@ from flask import Flask
 
 from api.app import create_app
 from config.settings import Settings
+from tests.conftest import METRICS_TOKEN, OPERATOR
 
 
 def make_app(tmp_path: Path, **environ: str) -> Flask:
@@ -23,6 +24,7 @@ def make_app(tmp_path: Path, **environ: str) -> Flask:
                 "REDIS_URL": "redis://127.0.0.1:1/0",
                 "SIGNPOST_HOME": str(tmp_path),
                 "SECRET_KEY": "a secret of the tests only",
+                "METRICS_TOKEN": METRICS_TOKEN,
                 **environ,
             }
         )
@@ -76,7 +78,7 @@ def test_startup_waits_for_the_schema(app: Flask, tmp_path: Path) -> None:
 
 
 def test_ready_tells_how_the_spool_is(app: Flask) -> None:
-    answer = app.test_client().get("/health/ready").json or {}
+    answer = app.test_client().get("/health/ready", headers=OPERATOR).json or {}
     spool = answer["checks"]["spool"]
     assert spool["status"] == "up"
     assert spool["bytes"] >= 0
@@ -90,7 +92,7 @@ def test_a_spool_past_its_bound_is_not_ready(tmp_path: Path, database_url: str) 
     folder = tmp_path / "spool"
     folder.mkdir()
     (folder / "0000000000001-left.ready").write_bytes(b"x" * 1_000_001)
-    answer = app.test_client().get("/health/ready")
+    answer = app.test_client().get("/health/ready", headers=OPERATOR)
     assert answer.status_code == 503
     spool = (answer.json or {})["checks"]["spool"]
     assert (spool["status"], spool["bytes"], spool["bound"]) == ("down", 1_000_001, 1_000_000)
@@ -103,13 +105,27 @@ def test_without_its_broker_the_process_is_degraded_but_ready(
     app = make_app(tmp_path, DATABASE_URL=database_url, AMQP_URL="amqp://127.0.0.1:1/")
     app.extensions["signpost"].start_worker()
     try:
-        answer = app.test_client().get("/health/ready")
+        answer = app.test_client().get("/health/ready", headers=OPERATOR)
     finally:
         app.extensions["signpost"].stop_worker()
     assert answer.status_code == 200
     queue = (answer.json or {})["checks"]["queue"]
     assert queue["status"] == "down"
     assert re.match(r"\d{4}-\d\d-\d\dT", queue["since"])
+
+
+def test_everybody_sees_what_is_up_and_only_an_operator_why_not(tmp_path: Path) -> None:
+    app = make_app(tmp_path, AMQP_URL="amqp://127.0.0.1:1/")
+    for path in ("/health/ready", "/health/startup"):
+        public = app.test_client().get(path)
+        assert public.status_code == 503
+        assert all(set(check) == {"status"} for check in (public.json or {})["checks"].values())
+        for wrong in ("Bearer wrong", "Basic eDp5"):
+            headers = {"Authorization": wrong}
+            assert (app.test_client().get(path, headers=headers).json or {}) == public.json
+        told = (app.test_client().get(path, headers=OPERATOR).json or {})["checks"]
+        assert set(told) == set((public.json or {})["checks"])
+        assert all(check["reason"] for check in told.values() if check["status"] == "down")
 
 
 def test_docs_load_only_what_is_served_here(app: Flask) -> None:

@@ -6,34 +6,33 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.conftest import METRICS_TOKEN, OPERATOR
 from tests.operations.test_health import make_app
-
-TOKEN = "a token of the tests only"
 
 
 def test_without_the_setting_there_are_no_metrics(tmp_path: Path) -> None:
-    answer = make_app(tmp_path).test_client().get("/metrics")
+    answer = make_app(tmp_path, METRICS_TOKEN="").test_client().get("/metrics")
     assert answer.status_code == 404
     assert answer.content_type == "application/problem+json"
 
 
 def test_only_who_knows_the_token_is_answered(tmp_path: Path) -> None:
-    client = make_app(tmp_path, METRICS_TOKEN=TOKEN).test_client()
+    client = make_app(tmp_path).test_client()
     assert client.get("/metrics").status_code == 401
-    for wrong in ("Bearer wrong", f"Basic {TOKEN}", "Bearer", "Bearer \u00fc"):
+    for wrong in ("Bearer wrong", f"Basic {METRICS_TOKEN}", "Bearer", "Bearer \u00fc"):
         answer = client.get("/metrics", headers={"Authorization": wrong})
         assert answer.status_code == 401, wrong
         assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
 def test_metrics_tell_how_the_click_pipeline_is(tmp_path: Path) -> None:
-    app = make_app(tmp_path, METRICS_TOKEN=TOKEN, AMQP_URL="amqp://127.0.0.1:1/")
+    app = make_app(tmp_path, AMQP_URL="amqp://127.0.0.1:1/")
     folder = tmp_path / "spool"
     folder.mkdir()
     (folder / "0000000000001-left.ready").write_bytes(b"x" * 1000)
     (folder / "lost").write_bytes(b'{"from":"","to":"","clicks":7}\n')
 
-    answer = app.test_client().get("/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    answer = app.test_client().get("/metrics", headers=OPERATOR)
 
     assert answer.status_code == 200
     assert answer.headers["Cache-Control"] == "no-store"

@@ -9,13 +9,14 @@ from typing import Any
 from flask import Flask
 
 from tests.caller import Caller
+from tests.conftest import OPERATOR
 from tests.redirects.conftest import AppMaker
 from tests.redirects.visitor import Visitor
 from tests.running import wait_until
 
 
 def _spool_of(app: Flask) -> dict[str, Any]:
-    answer = app.test_client().get("/health/ready").json or {}
+    answer = app.test_client().get("/health/ready", headers=OPERATOR).json or {}
     spool: dict[str, Any] = answer["checks"]["spool"]
     return spool
 
