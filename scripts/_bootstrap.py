@@ -26,7 +26,7 @@ def _find_dependencies() -> None:
         return
     python = _VENV / "bin" / "python"
     if python.exists() and Path(sys.prefix).resolve() != _VENV.resolve():
-        os.execv(python, [str(python), *sys.argv])  # noqa: S606
+        os.execv(python, [str(python), *sys.argv])  # nosec B606 # noqa: S606
     sys.exit(
         "Signpost's dependencies are not installed: "
         "run scripts/start (or pip install -r requirements.txt)"

@@ -148,7 +148,7 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    os.execv(PYTHON, [str(PYTHON), program, *arguments])  # noqa: S606
+    os.execv(PYTHON, [str(PYTHON), program, *arguments])  # nosec B606 # noqa: S606
     return 0
 
 

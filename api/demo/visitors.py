@@ -77,7 +77,7 @@ def visits(
 ) -> Iterator[ClickRecord]:
     """`count` visits of `(link id, workspace id)` pairs within the last `days`; same seed, same
     visits."""
-    chance = random.Random(seed)  # noqa: S311 - believable, not secret
+    chance = random.Random(seed)  # nosec B311 # noqa: S311 - believable, not secret
     weights = [1 / (rank + 1) ** _ZIPF_EXPONENT for rank in range(len(links))]
     chosen = chance.choices(links, weights, k=count)
     for link_id, workspace_id in chosen:

@@ -99,7 +99,7 @@ class WarmStart:
                 break
             for key, target in targets.items():
                 # Not all at once: all of them would have to be read again in the same moment.
-                seconds = self._life_seconds * random.uniform(0.5, 1.0)  # noqa: S311
+                seconds = self._life_seconds * random.uniform(0.5, 1.0)  # nosec B311 # noqa: S311
                 self._cache.put_absent(key, target, generations.of(key), seconds=seconds)
             loaded += len(targets)
             links.advance()

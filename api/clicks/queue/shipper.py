@@ -92,9 +92,9 @@ class Shipper:
             self._try_to_ship()
             if self._backoff_seconds:
                 # A broker that comes back is not met by all workers in one moment.
-                self._stopping.wait(self._backoff_seconds * random.uniform(0.5, 1.0))  # noqa: S311
+                self._stopping.wait(self._backoff_seconds * random.uniform(0.5, 1.0))  # nosec B311 # noqa: S311
             else:
-                self._wake.wait(_LOOK_SECONDS * random.uniform(0.75, 1.25))  # noqa: S311
+                self._wake.wait(_LOOK_SECONDS * random.uniform(0.75, 1.25))  # nosec B311 # noqa: S311
                 self._wake.clear()
         self._source.adopt_now()
         self._try_to_ship()

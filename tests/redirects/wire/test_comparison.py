@@ -73,7 +73,7 @@ def test_what_differs_each_time_is_not_noticed(pair: Pair) -> None:
 
 
 def test_request_id_that_is_not_the_given_one_is_noticed(pair: Pair) -> None:
-    given = "0123456789abcdef0123456789abcdef"
+    given = "0123456789abcdef0123456789abcdef"  # pragma: allowlist secret
     message = Message((request("/plain", "wire.test", f"X-Request-ID: {given}"),))
     pair.compare(message)
 
