@@ -146,7 +146,7 @@ def _load_chain(context: ssl.SSLContext, certificate: str, key: str | None) -> N
         _check_file("certificate or key", path)
     try:
         # Without an answer OpenSSL would ask the terminal for the password of a key that has one.
-        context.load_cert_chain(certificate, key, password="")
+        context.load_cert_chain(certificate, key, password="")  # nosec B106
     except (ssl.SSLError, ValueError) as error:
         reason = getattr(error, "reason", None) or str(error)
         raise ValueError(f"{certificate} and its key cannot be used: {reason}.") from None

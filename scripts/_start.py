@@ -149,7 +149,7 @@ class Start:
             return HTTPConnection(self._address, port, timeout=5)
         # Its certificate is for its public name, not for the address by which we, on the same
         # machine, ask how it is.
-        context = ssl._create_unverified_context()  # noqa: S323
+        context = ssl._create_unverified_context()  # nosec B323 # noqa: S323
         return HTTPSConnection(self._address, port, timeout=5, context=context)
 
     def _welcome(self, key: str | None) -> None:

@@ -35,7 +35,7 @@ class ClickOut(Schema):
         required=True,
         metadata={
             "description": "Tells visitors apart within one UTC day; unrelated on the next.",
-            "example": "9f86d081884c7d65",  # pragma: allowlist secret
+            "example": "9f86d081884c7d65",
         },
     )
     country = _text("ISO 3166-1 code.", "DE")

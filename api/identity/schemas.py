@@ -128,7 +128,6 @@ class NewApiKeyOut(ApiKeyOut):
         required=True,
         metadata={
             "description": "The key itself, shown this once.",
-            # pragma: allowlist nextline secret
             "example": "sp_live_x8Tq2aVn0yXb7TzQm3c5k9LrWd1uHs4JpEf6GoBiNtY",
         },
     )

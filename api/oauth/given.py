@@ -64,7 +64,7 @@ class GivenTokens:
         except Unauthenticated:
             return None
         facts = {
-            "token_type": "Bearer",
+            "token_type": "Bearer",  # nosec B105 - the name of a scheme
             "scope": scope_text(token.scopes),
             "sub": token.subject,
             "aud": self._tokens.audience,

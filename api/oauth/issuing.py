@@ -63,7 +63,7 @@ class TokenIssuer:
         )
         return {
             "access_token": self._tokens.write(token),
-            "token_type": "Bearer",
+            "token_type": "Bearer",  # nosec B105 - the name of a scheme
             "expires_in": TOKEN_SECONDS,
             "scope": scope_text(token.scopes),
         }

@@ -19,7 +19,7 @@ from api.targets.rules import KINDS, MAX_REASON, STATUSES, Block, Rule, kind_of
 
 _COMMENT = re.compile(r"(^|\s)#.*$")
 # What hosts files name as the address of what shall not be reached.
-_NOWHERE = frozenset(("0.0.0.0", "127.0.0.1", "::", "::1"))  # noqa: S104
+_NOWHERE = frozenset(("0.0.0.0", "127.0.0.1", "::", "::1"))  # nosec B104 # noqa: S104
 # What they say of the machine itself.
 _OWN_NAMES = frozenset(
     (
