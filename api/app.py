@@ -33,6 +33,7 @@ from api.targets.known import KnownRules
 from config.settings import Settings
 
 if TYPE_CHECKING:
+    from api.audit.service import AuditLog
     from api.clicks.queue.shipper import Shipper
     from api.links.service import LinkService
     from api.services import People
@@ -139,14 +140,21 @@ def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
 
 
 def _add_oauth(
-    app: Flask, settings: Settings, db: Database, evictions: Evictions, people: People
+    app: Flask,
+    settings: Settings,
+    db: Database,
+    evictions: Evictions,
+    people: People,
+    audit: AuditLog,
 ) -> None:
     """Tokens beside keys: who gives them out, and who calls with them."""
-    from api.oauth import endpoints  # noqa: PLC0415
+    from api.oauth import endpoints, pages  # noqa: PLC0415
     from api.oauth.verifier import either  # noqa: PLC0415
     from api.oauth.wiring import make_oauth  # noqa: PLC0415
 
-    oauth = make_oauth(settings, db, evictions)
+    oauth = make_oauth(
+        settings, db, evictions, users=people.users, members=people.members, audit=audit
+    )
     for instance in oauth.services():
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = either(
@@ -156,6 +164,7 @@ def _add_oauth(
     runtime.on_start.append(oauth.revocations.start)
     runtime.on_stop.append(oauth.revocations.stop)
     app.register_blueprint(endpoints.blueprint)
+    app.register_blueprint(pages.blueprint)
 
 
 def _add_redirects(
@@ -282,7 +291,7 @@ def _add_api(
         register_service(app, instance)
     _add_live(app, settings, links)
     app.extensions["signpost.audit"] = audit.record
-    _add_oauth(app, settings, db, evictions, management.people)
+    _add_oauth(app, settings, db, evictions, management.people, audit)
 
     api = make_api(app)
     for module in (

@@ -40,6 +40,14 @@ def token() -> Response:
     return protocol_response(lambda server: server.answer_token(asked_by_form()))
 
 
+@blueprint.post("/oauth/device_authorization")
+def begin_device() -> Response:
+    """Give a device a code for its person (RFC 8628)"""
+    return protocol_response(
+        lambda server: server.answer_endpoint("device_authorization", asked_by_form())
+    )
+
+
 @blueprint.post("/oauth/revoke")
 def revoke() -> Response:
     """End a token before its time (RFC 7009)"""

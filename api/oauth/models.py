@@ -1,4 +1,4 @@
-"""Tables of the directory: OAuth clients, and what was revoked before its time."""
+"""Tables of the directory: OAuth clients, what they were given, and what was revoked."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     LargeBinary,
     String,
     Text,
+    UniqueConstraint,
     func,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -65,3 +67,97 @@ class Revocation(DirectoryTable):
     recorded_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.clock_timestamp(), index=True
     )
+
+
+class OAuthGrant(DirectoryTable):
+    """A consent: a client may act for a member of a workspace. All tokens that come of it are one
+    family, and end together. It ends with the membership."""
+
+    __tablename__ = "oauth_grants"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    oauth_client_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("oauth_clients.id", ondelete="CASCADE"), index=True
+    )
+    workspace_id: Mapped[int] = mapped_column(BigInteger)
+    user_id: Mapped[int] = mapped_column(BigInteger)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["workspace_id", "user_id"],
+            ["memberships.workspace_id", "memberships.user_id"],
+            ondelete="CASCADE",
+        ),
+        Index(None, "workspace_id", "user_id"),
+        Index(None, "created_at"),
+    )
+
+
+class OAuthCode(DirectoryTable):
+    """An authorization code, good for one use; kept after that, so that a second use shows."""
+
+    __tablename__ = "oauth_codes"
+
+    code_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    grant_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("oauth_grants.id", ondelete="CASCADE"), index=True
+    )
+    redirect_uri: Mapped[str] = mapped_column(Text)
+    # Of the method S256 (RFC 7636 section 4.2).
+    code_challenge: Mapped[str] = mapped_column(String(43))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class OAuthRefreshToken(DirectoryTable):
+    """A refresh token, good for one use, which gives the next one. It is kept after that, so that a
+    second use shows that somebody else has it, too."""
+
+    __tablename__ = "oauth_refresh_tokens"
+
+    token_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    grant_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("oauth_grants.id", ondelete="CASCADE"), index=True
+    )
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class OAuthDeviceCode(DirectoryTable):
+    """A device that waits for a person to type its code into the page (RFC 8628)."""
+
+    __tablename__ = "oauth_device_codes"
+
+    device_hash: Mapped[bytes] = mapped_column(LargeBinary(32), primary_key=True)
+    user_code: Mapped[str] = mapped_column(String(9), unique=True)
+    oauth_client_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("oauth_clients.id", ondelete="CASCADE"), index=True
+    )
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    expires_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), index=True)
+    interval_seconds: Mapped[int]
+    polled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # What the person said.
+    denied_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    grant_id: Mapped[int | None] = mapped_column(
+        BigInteger, ForeignKey("oauth_grants.id", ondelete="CASCADE"), index=True
+    )
+    used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
+class OutsideSubject(DirectoryTable):
+    """Whom an outside issuer means by a subject: for each issuer a user has one."""
+
+    __tablename__ = "oidc_subjects"
+
+    issuer: Mapped[str] = mapped_column(Text, primary_key=True)
+    subject: Mapped[str] = mapped_column(Text, primary_key=True)
+    user_id: Mapped[int] = mapped_column(
+        BigInteger, ForeignKey("users.id", ondelete="CASCADE"), index=True
+    )
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+
+    __table_args__ = (UniqueConstraint("issuer", "user_id"),)

@@ -21,8 +21,11 @@ from authlib.oauth2.rfc6749 import (
 from authlib.oauth2.rfc6749.errors import InvalidClientError
 from authlib.oauth2.rfc6749.util import extract_basic_authorization
 
+from api.core.database.sessions import AnyRow
 from api.core.principal import SCOPES
 from api.oauth.clients import Client
+from api.oauth.consents import Consents
+from api.oauth.devices import Devices
 from api.oauth.given import GivenTokens
 from api.oauth.issuing import TokenIssuer
 from api.oauth.service import OAuthClients
@@ -60,6 +63,16 @@ class Answer:
     @location.setter
     def location(self, address: str) -> None:
         self.headers["Location"] = address
+
+
+class Consent:
+    """What a person is asked: whether a client may do something for them."""
+
+    def __init__(self, grant: Any) -> None:
+        self.grant = grant
+        self.client: Client = grant.request.client
+        self.redirect_uri: str = grant.redirect_uri
+        self.scopes = frozenset(str(grant.request.scope).split())
 
 
 class _Payload(OAuth2Payload):  # type: ignore[misc] # the library has no types
@@ -118,10 +131,22 @@ def _check_form(asked: Asked) -> None:
 class ProtocolServer(AuthorizationServer):  # type: ignore[misc]
     """Authlib's server over our clients."""
 
-    def __init__(self, clients: OAuthClients, issuer: TokenIssuer, given: GivenTokens) -> None:
+    def __init__(
+        self,
+        issuer_name: str,
+        clients: OAuthClients,
+        issuer: TokenIssuer,
+        consents: Consents,
+        devices: Devices,
+        given: GivenTokens,
+    ) -> None:
         super().__init__(scopes_supported=list(SCOPES))
+        self.issuer_name = issuer_name
         self._clients = clients
+        # What the grants and the endpoints, which the library makes, find here.
         self.issuer = issuer
+        self.consents = consents
+        self.devices = devices
         self.given = given
 
     def query_client(self, client_id: str) -> Client | None:
@@ -148,6 +173,31 @@ class ProtocolServer(AuthorizationServer):  # type: ignore[misc]
     def answer_endpoint(self, name: str, asked: Asked) -> Answer:
         """One of the endpoints that are registered by name."""
         return self._answer(asked, lambda request: self.create_endpoint_response(name, request))
+
+    def consent_asked(self, asked: Asked) -> Consent | Answer:
+        """What a person is asked by an authorization request, or the answer that needs no person
+        (RFC 6749 section 4.1.1).
+
+        Raises:
+            OAuth2Error: it is so wrong that the client cannot be told.
+        """
+        try:
+            grant = self.get_consent_grant(Request(asked))
+        except OAuth2Error as error:
+            if not error.redirect_uri:
+                raise
+            answer: Answer = self.handle_error_response(None, error)
+            self.execute_hook("after_create_authorization_response", answer)
+            return answer
+        return Consent(grant)
+
+    def answer_consent(self, consent: Consent, user: AnyRow | None, workspace: int) -> Answer:
+        """Send the browser back with a code, or without a user with the refusal."""
+        given_by = None if user is None else (user, workspace)
+        answer: Answer = self.create_authorization_response(
+            consent.grant.request, grant_user=given_by, grant=consent.grant
+        )
+        return answer
 
     def _answer(self, asked: Asked, answer: Any) -> Answer:
         try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from api.core.database.routing import Database, WriteSession
@@ -82,6 +82,8 @@ class Revocations:
         self._wake = threading.Event()
         self._stopped = threading.Event()
         self._tidied = time.monotonic()
+        # What else has ended, and is deleted along the way.
+        self.on_tidy: list[Callable[[WriteSession], None]] = []
         evictions.on_evict(self._hear)
 
     def start(self) -> None:
@@ -181,3 +183,5 @@ class Revocations:
             self._tidied = time.monotonic()
             with self._db.write_directory() as session:
                 store.delete_ended(session)
+                for tidy in self.on_tidy:
+                    tidy(session)

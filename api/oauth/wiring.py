@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.evictions import Evictions
+from api.identity.members import MemberService
+from api.identity.users import UserService
+from api.oauth import grant_store
+from api.oauth.consents import Consents
+from api.oauth.devices import Devices
 from api.oauth.given import GivenTokens
-from api.oauth.grants import ClientCredentials, Introspection, Revocation
+from api.oauth.grants import (
+    S256,
+    AuthorizationCode,
+    ClientCredentials,
+    DeviceAuthorization,
+    DeviceCode,
+    Issuer,
+    RefreshToken,
+)
+from api.oauth.inspection import Introspection, Revocation
 from api.oauth.issuing import TokenIssuer
 from api.oauth.keyfile import Keys
 from api.oauth.protocol import ProtocolServer
 from api.oauth.revocations import Revocations
 from api.oauth.service import OAuthClients
+from api.oauth.sessions import Sessions
 from api.oauth.tokens import Tokens
 from api.oauth.verifier import TokenVerifier
 from config.settings import Settings
@@ -29,27 +45,46 @@ class OAuth:
     verifier: TokenVerifier
     clients: OAuthClients
     server: ProtocolServer
+    devices: Devices
+    sessions: Sessions
 
     def services(self) -> Iterator[object]:
         """What routes look for."""
-        yield from (self.keys, self.tokens, self.revocations, self.verifier, self.clients)
-        yield self.server
+        return (getattr(self, field.name) for field in fields(self))
 
 
-def make_oauth(settings: Settings, db: Database, evictions: Evictions) -> OAuth:
+def make_oauth(
+    settings: Settings,
+    db: Database,
+    evictions: Evictions,
+    *,
+    users: UserService,
+    members: MemberService,
+    audit: AuditLog,
+) -> OAuth:
     """The services of this module.
 
     Raises:
         SettingsError: `JWT_PRIVATE_KEY` cannot be used.
     """
+    secret = settings.resolved_secret_key()
     keys = Keys(settings)
     tokens = Tokens(keys, settings.public_url)
     revocations = Revocations(db, evictions)
-    clients = OAuthClients(db, settings.resolved_secret_key(), revocations)
+    revocations.on_tidy.append(grant_store.delete_ended)
     verifier = TokenVerifier(tokens, revocations)
-    given = GivenTokens(db, tokens, verifier, revocations)
-    server = ProtocolServer(clients, TokenIssuer(db, tokens), given)
+    clients = OAuthClients(db, secret, revocations)
+    issuer = TokenIssuer(db, tokens)
+    consents = Consents(db, issuer, revocations, members, audit)
+    devices = Devices(db, consents)
+    given = GivenTokens(db, tokens, verifier, revocations, consents)
+    server = ProtocolServer(settings.public_url, clients, issuer, consents, devices, given)
+    server.register_extension(Issuer(settings.public_url))
     server.register_grant(ClientCredentials)
-    server.register_endpoint(Revocation)
-    server.register_endpoint(Introspection)
-    return OAuth(keys, tokens, revocations, verifier, clients, server)
+    server.register_grant(AuthorizationCode, [S256(required=True)])
+    server.register_grant(RefreshToken)
+    server.register_grant(DeviceCode)
+    for endpoint in (DeviceAuthorization, Revocation, Introspection):
+        server.register_endpoint(endpoint)
+    sessions = Sessions(db, secret, users, revocations)
+    return OAuth(keys, tokens, revocations, verifier, clients, server, devices, sessions)

@@ -24,9 +24,18 @@ PUBLIC = {
     "oauth.jwks",
     "oauth.server_metadata",
     # These ask clients for their own credentials.
+    "oauth.begin_device",
     "oauth.introspect",
     "oauth.revoke",
     "oauth.token",
+    # These ask people to sign in.
+    "oauth_pages.answer_device",
+    "oauth_pages.authorize",
+    "oauth_pages.authorize_page",
+    "oauth_pages.device_page",
+    "oauth_pages.sign_in",
+    "oauth_pages.sign_in_page",
+    "oauth_pages.sign_out",
     "operations.live",
     "operations.metrics",  # asks for a token of its own
     "operations.ready",
