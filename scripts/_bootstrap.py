@@ -46,6 +46,9 @@ def run(command: click.Command) -> None:
 
     # What is logged on the way to an error would only repeat it; services configure their own logs.
     logging.getLogger().addHandler(logging.NullHandler())
+    # But for this: a change that the audit log does not know of is told here, with all its facts.
+    logging.getLogger("api.audit").addHandler(logging.StreamHandler())
+    logging.getLogger("api.audit").propagate = False
     try:
         command.main(prog_name=NAME, standalone_mode=True)
     except BrokenPipeError:

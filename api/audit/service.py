@@ -69,6 +69,16 @@ class AuditLog:
             return False
         return True
 
+    def record_operator(
+        self,
+        action: str,
+        workspace: int | None = None,
+        target: Thing | None = None,
+        **details: Any,
+    ) -> bool:
+        """The same about what a script has done for whoever runs it."""
+        return self.record(AuditEvent(action, operator(), workspace, None, target, details=details))
+
     def list_events(
         self, workspace: int, which: EventFilter, *, limit: int, cursor: str | None
     ) -> tuple[Sequence[AnyRow], str | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from api.audit.service import AuditLog
 from api.core.database.routing import Database
+from api.core.events import Thing
 from api.identity.service import IdentityService
 from config.settings import Settings
 
@@ -17,11 +19,15 @@ def bootstrap(settings: Settings) -> str | None:
     """
     db = Database(settings)
     try:
-        identity = IdentityService(db, settings.resolved_secret_key())
+        secret = settings.resolved_secret_key()
+        identity, audit = IdentityService(db, secret), AuditLog(db, secret)
         if identity.has_workspaces():
             return None
         workspace = identity.create_workspace(FIRST_WORKSPACE)
-        _, text = identity.create_key(workspace.id, name=FIRST_KEY)
+        key, text = identity.create_key(workspace.id, name=FIRST_KEY)
+        for kind, row in (("workspace", workspace), ("key", key)):
+            thing = Thing(kind, str(row.id))
+            audit.record_operator(f"{kind}.create", workspace.id, thing, name=row.name)
         return text
     finally:
         db.dispose()

@@ -30,10 +30,13 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
         }
 
 
-def run(environ: dict[str, str], script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    environ: dict[str, str], script: str, *arguments: str, given: str = ""
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, ROOT / "scripts" / script, *arguments],
         env=environ,
+        input=given,
         capture_output=True,
         text=True,
         timeout=120,
@@ -108,7 +111,8 @@ def test_wrong_setting_is_named(script: str, environ: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "script", ["migrate", "bootstrap", "create-key", "seed-demo", "consume-clicks", "openapi"]
+    "script",
+    "migrate bootstrap create-key create-user users seed-demo consume-clicks openapi".split(),
 )
 def test_help_explains_the_script(script: str, environ: dict[str, str]) -> None:
     assert "Usage:" in succeed(environ, script, "--help")
