@@ -35,7 +35,8 @@ def check_database(url: str) -> None:
     Raises:
         ValueError: there is no such mode or parameter, or a file cannot be read.
     """
-    asked = dict(parse_qsl(urlsplit(url).query))
+    # What else may be wrong with it is for libpq to say.
+    asked = dict(parse_qsl(url.rpartition("?")[2]))
     unknown = [name for name in asked if name.startswith("ssl") and name not in _LIBPQ_NAMES]
     if unknown:
         raise ValueError(f"{unknown[0]}: libpq knows no such parameter.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,43 @@ def test_address_is_what_a_trusted_proxy_says(
     proxied.from_address(PROXY).follow(link, headers={"X-Forwarded-For": VISITOR})
 
     assert last_click(link).address == VISITOR
+
+
+@pytest.mark.parametrize(
+    ("peer", "chain", "address"),
+    [
+        (STRANGER, "192.0.2.66", STRANGER),
+        (PROXY, f"192.0.2.66, {VISITOR}", VISITOR),
+        (PROXY, f"192.0.2.66, {VISITOR}, 10.0.0.2", VISITOR),
+    ],
+)
+def test_audit_log_has_the_address_that_counts(
+    proxied: Visitor, caller: Caller, peer: str, chain: str, address: str
+) -> None:
+    headers = FORGED | {"X-Forwarded-For": chain, "Authorization": f"Bearer {caller.key}"}
+
+    made = proxied.from_address(peer).open(
+        "/api/v1/links", "POST", headers=headers, json={"url": "https://example.com/"}
+    )
+
+    assert made.status_code == 201
+    (event,) = (caller.get("/audit-events?action=link.create").json or {})["data"]
+    assert event["address"] == address
+
+
+def test_limits_count_the_address_that_counts(site: SiteMaker) -> None:
+    visitor = site(TRUSTED_PROXIES="10.0.0.0/8", MISSES_PER_MINUTE="2")
+    # Counts are shared with other tests, and tries of before are remembered: ask from elsewhere.
+    last = secrets.randbelow(1 << 16)
+    stranger, other = f"2001:db8:1:{last:x}::1", f"2001:db8:2:{last:x}::1"
+
+    def misses(peer: str, number: int, end: str = "") -> int:
+        chain = f"192.0.2.{number}{end}"
+        headers = FORGED | {"X-Forwarded-For": chain, "X-Real-IP": chain}
+        return visitor.from_address(peer).open("/nothing-here", headers=headers).status_code
+
+    assert [misses(stranger, number) for number in range(4)] == [404, 404, 429, 429]
+    assert [misses(PROXY, number, f", {other}") for number in range(4)] == [404, 404, 429, 429]
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Host", "Forwarded", "X-Original-Host", "X-Host"])
