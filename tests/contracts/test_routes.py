@@ -1,4 +1,4 @@
-"""Rules that every route keeps, held against the routes themselves."""
+"""Rules that every route keeps, held against the routes themselves; see also test_access.py."""
 
 from __future__ import annotations
 
@@ -47,9 +47,6 @@ PUBLIC = {
     "redirects.robots",
 }
 API = "/api/v1"
-PROGRAM = {"name": "Theirs", "grant_types": ["client_credentials"], "scopes": ["links:read"]}
-# What a route needs to be told before it looks for the thing.
-BODIES = {"members.update_member": {"role": "viewer"}}
 
 
 def guarded_rules(app: Flask) -> Iterator[tuple[Rule, str | None]]:
@@ -123,39 +120,6 @@ def test_each_route_that_changes_something_is_audited(app: Flask) -> None:
             assert action not in names
             names.add(action)
     assert names >= {"link.create", "link.batch", "key.create", "member.update", "clicks.erase"}
-
-
-def test_things_of_another_workspace_answer_404(
-    app: Flask, caller: Caller, other_caller: Caller
-) -> None:
-    key = other_caller.post("/api-keys", {"name": "Theirs"}).json or {}
-    domain = other_caller.post("/domains", {"host": "theirs.example"}).json or {}
-    invited = {"email": "invited@example.com", "role": "viewer"}
-    invitation = other_caller.post("/invitations", invited).json or {}
-    program = other_caller.post("/oauth-clients", PROGRAM).json or {}
-    rule = (
-        other_caller.post("/blocked-targets", {"kind": "host", "value": "evil.example"}).json or {}
-    )
-    theirs = {
-        "link_id": other_caller.create_link()["id"],
-        "key_id": key["id"],
-        "domain_id": domain["id"],
-        "oauth_client_id": program["id"],
-        "blocked_target_id": rule["id"],
-        "workspace_id": str(other_caller.workspace_id),
-        "user_id": str(other_caller.with_role("viewer").user_id),
-        "invitation_id": invitation["id"],
-    }
-    seen = set()
-    for rule, _ in scoped_rules(app):
-        for argument in rule.arguments:
-            seen.add(argument)
-            for method in methods_of(rule):
-                has_body = method in ("PATCH", "POST", "PUT")
-                body = {"json": BODIES.get(rule.endpoint, {})} if has_body else {}
-                answer = caller.request(method, path_of(rule, theirs[argument]), **body)
-                assert answer.status_code == 404, (method, rule)
-    assert seen == set(theirs)
 
 
 @pytest.mark.parametrize(

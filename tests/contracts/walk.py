@@ -102,6 +102,12 @@ class Bodies:
             fields |= self._resolved(content["schema"]).get("properties", {})
         return fields
 
+    def parameters(self, endpoint: str, method: str) -> list[str]:
+        """The names of an operation's parameters in the query."""
+        name = endpoint.rpartition(".")[2]
+        operation = self._operations.get((method.lower(), name), {})
+        return [each["name"] for each in operation.get("parameters", ()) if each["in"] == "query"]
+
     def _resolved(self, schema: dict[str, Any]) -> dict[str, Any]:
         if "$ref" not in schema:
             return schema
