@@ -16,6 +16,7 @@ from api.clicks.spool import Spool
 from api.core.application import Application
 from api.core.cors import register_cors
 from api.core.database.routing import Database
+from api.core.decisions import LimitDecisions
 from api.core.evictions import Evictions
 from api.core.limits import AddressLimits
 from api.core.paths import IdConverter, SlugConverter
@@ -82,16 +83,18 @@ def create_app(settings: Settings) -> Flask:
         on_seal=shipper.wake if shipper else lambda: None,
     )
     domains = DomainService(db, evictions, secret, settings.default_domain)
-    limits = AddressLimits.of(settings)
+    decisions = LimitDecisions()
+    limits = AddressLimits.of(settings, decisions)
     orphans = OrphanVisits(domains, spool, settings.spool_segment_seconds)
     app.extensions["signpost"] = Runtime(db, evictions, spool, orphans, shipper)
     for instance in (
         settings,
         domains,
         limits,
+        decisions,
         orphans,
         HealthService(db, settings.redis_url, spool if redirecting else None, shipper),
-        MetricsService(settings.metrics_token, spool, shipper),
+        MetricsService(settings.metrics_token, spool, shipper, decisions),
     ):
         register_service(app, instance)
     blocked = KnownRules(db, evictions)
@@ -247,6 +250,9 @@ def _add_api(
     from api.domains import routes as domains_routes  # noqa: PLC0415
     from api.identity import member_routes, user_routes  # noqa: PLC0415
     from api.identity import routes as identity_routes  # noqa: PLC0415
+    from api.limits import routes as limits_routes  # noqa: PLC0415
+    from api.limits.limiter import PlanLimiter  # noqa: PLC0415
+    from api.limits.service import LimitService  # noqa: PLC0415
     from api.links import routes as links_routes  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
     from api.live import routes as live_routes  # noqa: PLC0415
@@ -292,6 +298,12 @@ def _add_api(
     _add_live(app, settings, links)
     app.extensions["signpost.audit"] = audit.record
     _add_oauth(app, settings, db, evictions, management.people, audit)
+    decisions = app.extensions["signpost.services"][LimitDecisions]
+    limiter = PlanLimiter(
+        management.plans, settings.redis_url, settings.redis_timeout_seconds, decisions
+    )
+    app.extensions["signpost.limiter"] = limiter.check
+    register_service(app, LimitService(db, management.plans, limiter.look))
 
     api = make_api(app)
     for module in (
@@ -307,6 +319,7 @@ def _add_api(
         audit_routes,
         oauth_routes,
         targets_routes,
+        limits_routes,
     ):
         api.register_blueprint(module.blueprint, url_prefix=API_PREFIX)
     app.extensions["signpost.openapi"] = api

@@ -9,6 +9,7 @@ import api.clicks.models
 import api.core.idempotency
 import api.domains.models
 import api.identity.models
+import api.limits.models
 import api.links.models
 import api.oauth.models
 import api.orphans.models

@@ -14,6 +14,8 @@ from api.identity.invitations import InvitationService
 from api.identity.members import MemberService
 from api.identity.service import IdentityService
 from api.identity.users import UserService
+from api.limits.plans import WorkspacePlans
+from api.limits.service import LinkQuota
 from api.links.drafts import LinkRules
 from api.links.service import LinkService
 from api.targets.known import KnownRules
@@ -35,6 +37,7 @@ class ManagementServices:
     """What administration needs."""
 
     people: People
+    plans: WorkspacePlans
     links: LinkService
 
     @property
@@ -80,4 +83,9 @@ def management_services(
         allow_private=settings.allow_private_targets,
     )
     rules = LinkRules(targets, blocked, domains, settings.slug_length, settings.multi_segment_slugs)
-    return ManagementServices(people, LinkService(db, rules, people.identity, evictions, secret))
+    plans = WorkspacePlans(
+        people.identity, evictions, settings.plans_by_name, settings.default_plan
+    )
+    quota = LinkQuota(db, plans)
+    links = LinkService(db, rules, people.identity, evictions, secret, quota)
+    return ManagementServices(people, plans, links)

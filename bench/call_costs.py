@@ -11,6 +11,7 @@ import json  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Mapping  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from itertools import cycle  # noqa: E402
 from typing import Any  # noqa: E402
@@ -26,6 +27,7 @@ from api.links import store  # noqa: E402
 from api.links.schemas import FIELDS, Presenter  # noqa: E402
 from bench.rivals.flask_api import app as bare  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
+from config.plans import Plan  # noqa: E402
 from config.settings import Settings  # noqa: E402
 
 _WARM = 200
@@ -64,6 +66,11 @@ def main(key: str, ids: list[str], calls: int) -> dict[str, dict[str, float]]:
     def cost(work: Callable[[], object]) -> float:
         return cpu_of(work, calls)
 
+    def limit(plan: Plan, **changes: Any) -> Callable[[], object]:
+        other = create_app(replace(settings, plans=(plan,), default_plan=plan.name, **changes))
+        check = other.extensions["signpost.limiter"]
+        return lambda: check(caller, False)
+
     parts: dict[str, dict[str, float]] = {}
     for name, path, ask in (
         ("Get a link", f"/api/v1/links/{ids[0]}", get),
@@ -79,6 +86,14 @@ def main(key: str, ids: list[str], calls: int) -> dict[str, dict[str, float]]:
             "PostgreSQL, our side of the question": cost(ask),
             "shaping and JSON": cost(lambda rows=rows: shape(rows)),  # type: ignore[misc]
         }
+    rate = Plan("rate", reads_per_minute=1_000_000_000)
+    both = replace(rate, name="both", api_calls_per_day=1_000_000_000)
+    parts["Get a link"] |= {
+        "its plan, without limits": cost(limit(Plan("none"))),
+        "its plan, a rate in Redis": cost(limit(rate)),
+        "its plan, a rate and a quota in Redis": cost(limit(both)),
+        "its plan, both in the process": cost(limit(both, redis_url=None)),
+    }
     parts["Create a link"] = {
         "the whole call": cost(caller_of(app, "/api/v1/links", key, _NEW)),
         "the same on Flask alone": cost(caller_of(bare, "/api/v1/links", key, _NEW)),

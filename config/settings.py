@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from config import kinds
+from config.plans import Plan, by_name, read_plans
 
 SERVICES = ("redirect", "api")
 
@@ -242,6 +243,16 @@ class Settings:
     redirect_redis_timeout_seconds: float = _seconds(
         0.1, "Longest wait for Redis on the way to a redirect; then PostgreSQL is asked."
     )
+    plans: tuple[Plan, ...] = _setting(
+        (),
+        read_plans,
+        'Plans beside `standard` and `unlimited`, as JSON such as `{"free": {"reads_per_minute": '
+        '60, "writes_per_minute": 20, "api_calls_per_day": 5000, "links_per_month": 100}}`, or '
+        "the path of a file of it; see docs/limits.md.",
+    )
+    default_plan: str = _setting(
+        "standard", kinds.text(1), "Plan of a workspace for which none was set."
+    )
     password_tries_per_minute: int = _integer(
         5, "Passwords per link and address before 429.", 1, 1_000_000
     )
@@ -338,6 +349,11 @@ class Settings:
         return (urlsplit(self.public_url).hostname or "localhost").lower()
 
     @property
+    def plans_by_name(self) -> Mapping[str, Plan]:
+        """All plans."""
+        return by_name(self.plans)
+
+    @property
     def spool_path(self) -> Path:
         """Folder of the click segments."""
         return self.signpost_home / "spool"
@@ -387,6 +403,9 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
     if values.get("tls_key") and not values.get("tls_certificate"):
         raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
+    names = by_name(values.get("plans", ()))
+    if values.get("default_plan", "standard") not in names:
+        raise SettingsError(f"DEFAULT_PLAN: No such plan; there are: {', '.join(names)}.")
     home = Path(values.get("signpost_home", "var"))
     values["signpost_home"] = home.expanduser().resolve()
     return values

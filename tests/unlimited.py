@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 UNLIMITED = {
+    "DEFAULT_PLAN": "unlimited",
     "SIGN_IN_TRIES_PER_MINUTE": "1000000",
     "SIGN_IN_TRIES_PER_HOUR": "1000000",
     "TOKEN_REQUESTS_PER_MINUTE": "1000000",

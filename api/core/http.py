@@ -28,7 +28,7 @@ from api.core.errors import (
 )
 from api.core.idempotency import Answer, IdempotencyKeys
 from api.core.loading import Loader
-from api.core.principal import Authenticator, Principal
+from api.core.principal import Authenticator, Limiter, Principal
 from api.core.reading import load, parameter_errors, read_json, read_query
 from api.core.registry import service
 
@@ -41,6 +41,7 @@ _IDEMPOTENCY_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _PLAIN_QUERY = re.compile(r"[A-Za-z0-9_.~=&%:+,-]*")
 # The headers of an answer that are kept for its repetition.
 _KEPT = ("Location", "ETag")
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 
 
 class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
@@ -50,6 +51,10 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
     `takes_query`, `takes_body`, `audited`, `describes`, `answers`, `fails`: a caller is known
     before anything that it sent is read.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.after_request(_tell_limits)
 
     def route(self, rule: str, **options: Any) -> Callable[[View], View]:
         """Serve `rule`; typed, as the library is not."""
@@ -78,7 +83,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
             guarded.required_scope = scope  # type: ignore[attr-defined]
             security = [{"bearer": [scope]}, {"apiKey": [scope]}]
             _document(guarded, {"security": security, "operationId": view.__name__})
-            _document_failures(guarded, (401, 403))
+            _document_failures(guarded, (401, 403, 429))
             return cast(View, guarded)
 
         return decorate
@@ -95,7 +100,7 @@ class Blueprint(flask_smorest.Blueprint):  # type: ignore[misc]
         guarded.required_scope = None  # type: ignore[attr-defined]
         security: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
         _document(guarded, {"security": security, "operationId": view.__name__})
-        _document_failures(guarded, (401, 403))
+        _document_failures(guarded, (401, 403, 429))
         return cast(View, guarded)
 
     def public(self, view: View) -> View:
@@ -286,8 +291,17 @@ def _query_with(cursor: str) -> str:
 
 def _authenticate() -> Principal:
     authenticate: Authenticator = current_app.extensions["signpost.authenticator"]
-    g.principal = authenticate(_credential())
-    return principal()
+    caller = g.principal = authenticate(_credential())
+    limit: Limiter = current_app.extensions["signpost.limiter"]
+    g.limit_headers = limit(caller, request.method not in _READING)
+    return caller
+
+
+def _tell_limits(response: Response) -> Response:
+    headers = g.get("limit_headers")
+    if headers:
+        response.headers.extend(headers)
+    return response
 
 
 def _credential() -> str:

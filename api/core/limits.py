@@ -23,6 +23,7 @@ from redis.retry import Retry
 
 from api.core.breaker import RedisBreaker
 from api.core.client import address_block
+from api.core.decisions import LimitDecisions
 from api.core.errors import TooManyRequests
 from config.settings import Settings
 
@@ -89,6 +90,7 @@ class _Step(NamedTuple):
     strikes: int  # how often in a row the limit was passed
     wait_seconds: float
     is_news: bool  # False while an earlier refusal lasts
+    shared: bool = False
 
 
 @dataclass(slots=True)
@@ -126,9 +128,14 @@ class AddressLimits:
     """Counts tries of addresses. What is limited, and how, is given by name."""
 
     def __init__(
-        self, redis_url: str | None, timeout_seconds: float, rules: Mapping[str, Rule]
+        self,
+        redis_url: str | None,
+        timeout_seconds: float,
+        rules: Mapping[str, Rule],
+        decisions: LimitDecisions | None = None,
     ) -> None:
         self._rules = dict(rules)
+        self._decisions = LimitDecisions() if decisions is None else decisions
         self._step = _shared_step(redis_url, timeout_seconds) if redis_url else None
         self._breaker = RedisBreaker("tries of addresses are counted per process")
         self._local: OrderedDict[str, _Tries] = OrderedDict()
@@ -137,7 +144,7 @@ class AddressLimits:
         self._refused: OrderedDict[str, float] = OrderedDict()
 
     @classmethod
-    def of(cls, settings: Settings) -> AddressLimits:
+    def of(cls, settings: Settings, decisions: LimitDecisions | None = None) -> AddressLimits:
         """As the settings want them."""
         rules = {
             "link-password": Rule(settings.password_tries_per_minute),
@@ -146,7 +153,7 @@ class AddressLimits:
             "token": Rule(settings.token_requests_per_minute),
             "miss": Rule(settings.misses_per_minute),
         }
-        return cls(settings.redis_url, settings.redis_timeout_seconds, rules)
+        return cls(settings.redis_url, settings.redis_timeout_seconds, rules, decisions)
 
     def hit(self, action: str, who: str, subject: str = "") -> None:
         """Count one try of `action` by `who`, on `subject` where tries on another are apart.
@@ -160,8 +167,10 @@ class AddressLimits:
         key = f"{action}:{subject}:{who}"
         wait_seconds = self._refused_for(key)
         if wait_seconds > 0:
+            self._decisions.note(action, allowed=False, shared=False)
             raise TooManyTries(wait_seconds, is_news=False)
         step = self._ask(key, self._rules[action])
+        self._decisions.note(action, allowed=step.allowed, shared=step.shared)
         if step.allowed:
             return
         self._refuse(key, step.wait_seconds)
@@ -216,6 +225,6 @@ def _shared_step(redis_url: str, timeout_seconds: float) -> Callable[[str, Rule]
         arguments = [*rule, _LONGEST_SECONDS, _FORGET_SECONDS]
         found: Any = script([_PREFIX + key], arguments)
         allowed, strikes, wait_ms, is_news = found
-        return _Step(allowed == 1, strikes, wait_ms / 1000, is_news == 1)
+        return _Step(allowed == 1, strikes, wait_ms / 1000, is_news == 1, shared=True)
 
     return ask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -41,3 +41,6 @@ class Principal:
 
 # Turns the text of a credential into a principal; raises `Unauthenticated`.
 Authenticator: TypeAlias = Callable[[str], Principal]
+# Lets a request of a caller through, or raises what it is answered with; and gives the headers that
+# tell how much is left.
+Limiter: TypeAlias = Callable[[Principal, bool], Mapping[str, str]]

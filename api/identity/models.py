@@ -33,12 +33,15 @@ class Workspace(DirectoryTable):
     reuse_deleted_slugs: Mapped[bool] = mapped_column(default=False, server_default="false")
     # For how long raw clicks are kept; empty: as long as the installation says.
     click_retention_days: Mapped[int | None]
+    # What it may use; empty: as the installation says.
+    plan: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
 
     __table_args__ = (
         CheckConstraint("length(name) BETWEEN 1 AND 200", name="name_length"),
         CheckConstraint("click_retention_days BETWEEN 1 AND 36500", name="click_retention_days"),
+        CheckConstraint("length(plan) BETWEEN 1 AND 40", name="plan_length"),
     )
 
 

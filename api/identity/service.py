@@ -33,6 +33,8 @@ _USED_RESOLUTION = timedelta(minutes=1)
 # Directory rows belong to no slot; their ids carry this one.
 _DIRECTORY_SLOT = 0
 _WORKSPACES_AT_ONCE = 1_000
+# With a workspace's id: its plan has changed.
+PLAN_PREFIX = "plan:"
 MAX_WORKSPACES = 100
 
 
@@ -51,6 +53,7 @@ class IdentityService:
         self._cursors = Cursors(secret, "api-keys")
         # Scripts call nobody's processes, and none of them authenticates twice.
         self._recent = None if evictions is None else RecentKeys(evictions)
+        self._evictions = evictions
 
     def authenticate(self, credential: str) -> Principal:
         """The principal of an API key.
@@ -157,6 +160,23 @@ class IdentityService:
             return self.get_workspace(workspace)
         with self._db.write_directory() as session:
             return store.update_workspace(session, workspace, changes)
+
+    def plan_of(self, workspace: int) -> str | None:
+        """The name of a workspace's plan; None where none was set."""
+        with self._db.read_directory_once() as connection:
+            return store.ask_plan(connection, workspace)
+
+    def set_plan(self, workspace: int, plan: str) -> None:
+        """Give a workspace a plan, for operators alone.
+
+        Raises:
+            NotFound: there is no such workspace.
+        """
+        self.get_workspace(workspace)
+        with self._db.write_directory() as session:
+            store.update_workspace(session, workspace, {"plan": plan})
+        if self._evictions is not None:
+            self._evictions.publish([f"{PLAN_PREFIX}{workspace}"])
 
     def stream_click_retentions(self) -> Iterator[Sequence[tuple[int, int | None]]]:
         """All workspaces, page by page, each with the days for which it keeps raw clicks; None

@@ -61,6 +61,15 @@ def update_workspace(session: WriteSession, workspace: int, changes: dict[str, A
     return session.execute(statement).one()
 
 
+_PLAN = Question(select(Workspace.plan).where(Workspace.id == bindparam("workspace")))
+
+
+def ask_plan(connection: ReadOnce, workspace: int) -> str | None:
+    """The name of a workspace's plan, None where none was set."""
+    row = connection.ask_one(_PLAN, workspace=workspace)
+    return None if row is None else row.plan
+
+
 def find_click_retentions(
     session: ReadSession, after_id: int, limit: int
 ) -> Sequence[tuple[int, int | None]]:

@@ -24,6 +24,7 @@ from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
 from api.core.passwords import hash_password
 from api.identity.service import IdentityService
+from api.limits.service import LinkQuota
 from api.links import store
 from api.links.drafts import LinkDraft, LinkRules, check_period, unique
 from api.links.filters import LinkFilter, conditions_of, words_of
@@ -87,12 +88,14 @@ class LinkService:
         identity: IdentityService,
         evictions: Evictions,
         secret: bytes,
+        quota: LinkQuota,
     ) -> None:
         self._db = db
         self._rules = rules
         self._identity = identity
         self._evictions = evictions
         self._cursors = Cursors(secret, "links")
+        self._quota = quota
 
     def create_link(
         self, workspace: int, draft: LinkDraft, *, find_existing: Mapping[str, Any] | None = None
@@ -102,6 +105,7 @@ class LinkService:
         Raises:
             Invalid: a field breaks a rule.
             SlugTaken: the slug is in use, or was and may not be used again.
+            QuotaExceeded: the workspace has made all links that its plan allows this month.
         """
         if find_existing is not None:
             found = self._find_existing(workspace, draft, find_existing)
@@ -125,6 +129,10 @@ class LinkService:
                     waiting[index] = self._rules.row_of(workspace, draft)
                 except Invalid as error:
                     outcomes[index] = error
+            grant = self._quota.take(workspace, len(waiting))
+            for index in list(waiting)[grant.links :]:
+                outcomes[index] = self._quota.refusal(workspace)
+                del waiting[index]
             for _ in range(_TRIES):
                 for made in self._insert(waiting, drafts):
                     outcomes |= made
@@ -133,6 +141,8 @@ class LinkService:
                     break
                 waiting = self._second_try(workspace, drafts, refused)
                 outcomes |= {index: _taken(refused[index]) for index in refused.keys() - waiting}
+            failed = sum(isinstance(one, DomainError) for one in outcomes.values())
+            self._quota.give_back(workspace, grant, len(outcomes) - failed)
         except Unavailable as error:
             # What was made before stays, and is told as made.
             outcomes = dict.fromkeys(range(len(drafts)), error) | outcomes

@@ -1,7 +1,8 @@
 """What this process and its spool measure, in Prometheus' text format, computed when asked.
 
 Figures of the spool are those of its folder, the same from every worker of a host. Those of the
-shipper are of one worker process, which the label `pid` names: a scrape reaches one of them.
+shipper and of limits are of one worker process, which the label `pid` names: a scrape reaches one
+of them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from api.clicks.spool import Spool
+from api.core.decisions import LimitDecisions
 from api.core.errors import NotFound, Unauthenticated
 
 if TYPE_CHECKING:
@@ -26,10 +28,17 @@ if TYPE_CHECKING:
 class MetricsService:
     """Writes the metrics, for those who know the token."""
 
-    def __init__(self, token: str | None, spool: Spool, shipper: Shipper | None) -> None:
+    def __init__(
+        self,
+        token: str | None,
+        spool: Spool,
+        shipper: Shipper | None,
+        decisions: LimitDecisions,
+    ) -> None:
         self._token = token
         self._registry = CollectorRegistry()
         self._registry.register(_ClickPipeline(spool, shipper))
+        self._registry.register(_Limits(decisions))
 
     def check(self, token: str | None) -> None:
         """Let nobody else look.
@@ -52,6 +61,27 @@ class MetricsService:
     def write(self) -> bytes:
         """All metrics, as text."""
         return generate_latest(self._registry)
+
+
+class _Limits(Collector):
+    """Decisions about limits, of this worker process."""
+
+    def __init__(self, decisions: LimitDecisions) -> None:
+        self._decisions = decisions
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """As they are now; those that were not counted in Redis tell of its absence."""
+        labels = ["pid", "limit", "outcome", "counted"]
+        family = CounterMetricFamily("signpost_limit_decisions", "Limits asked.", labels=labels)
+        for decided, number in sorted(self._decisions.items()):
+            outcome = "allowed" if decided.allowed else "refused"
+            place = "redis" if decided.shared else "process"
+            family.add_metric([str(os.getpid()), decided.limit, outcome, place], number)
+        yield family
 
 
 class _ClickPipeline(Collector):

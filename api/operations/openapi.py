@@ -21,6 +21,10 @@ Send an API key as `Authorization: Bearer sp_live_…`. Bodies are JSON in UTF-8
 RFC 3339 in UTC, ids are strings. Errors are problem details (RFC 9457); their `type` names the \
 problem, their `instance` the request. Lists are read page by page with the `next_cursor` of the \
 page before.
+
+A plan limits how often a credential may read and write, and how much a workspace may use: \
+`RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers) tell what is left, and \
+an answer 429 tells when to come again. What has no limit is not told of.
 """
 
 _PROBLEMS = {
@@ -89,6 +93,10 @@ def make_api(app: Flask) -> ProblemApi:
 def describe(api: ProblemApi) -> dict[str, Any]:
     """The whole description: the API's routes and the addresses that are described by hand."""
     description: dict[str, Any] = api.spec.to_dict()
+    for item in description["paths"].values():
+        for operation in item.values():
+            if isinstance(operation, dict) and operation.get("security"):
+                _tell_limits(operation)
     description["paths"] = description["paths"] | _redirect_paths() | _health_paths()
     description["tags"] = [
         *description["tags"],
@@ -96,6 +104,13 @@ def describe(api: ProblemApi) -> dict[str, Any]:
         {"name": "operations", "description": "Whether the service works"},
     ]
     return description
+
+
+def _tell_limits(operation: dict[str, Any]) -> None:
+    """Who is known is told how much their plan leaves, whatever the answer is."""
+    for response in operation["responses"].values():
+        if "$ref" not in response:
+            response["headers"] = response.get("headers", {}) | _LIMIT_HEADERS
 
 
 def _redirect_paths() -> dict[str, Any]:
@@ -135,6 +150,18 @@ def _health_paths() -> dict[str, Any]:
 
 
 _ID = {"type": "string", "pattern": "^[0-9]{1,19}$"}
+_LIMIT_HEADERS = {
+    "RateLimit-Policy": {
+        "description": "What the plan allows: quota `q` in `w` seconds, for each policy.",
+        "schema": {"type": "string"},
+        "example": '"reads";q=60;w=60, "calls";q=5000;w=86400',
+    },
+    "RateLimit": {
+        "description": "What is left of it: `r` requests within the next `t` seconds.",
+        "schema": {"type": "string"},
+        "example": '"reads";r=59;t=42, "calls";r=4711;t=30000',
+    },
+}
 
 
 def _scopes_text() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,5 +28,5 @@ def test_each_dependency_has_its_reason() -> None:
     listed = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8").lower()
     section = (ROOT / "setup.cfg").read_text(encoding="utf-8")
     wanted = section.partition("install_requires =")[2].partition("[options.packages")[0]
-    for name in wanted.split():
+    for name in re.findall(r"^\s*([A-Za-z0-9_-]+)", wanted, re.MULTILINE):
         assert name.lower() in listed, f"{name} is missing in docs/dependencies.md"

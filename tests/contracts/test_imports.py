@@ -13,9 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 # Schemas and their description, mapped tables, enrichment, statistics, migrations, images, other
 # people's asyncio servers: none of it has to do with following a link.
 HEAVY = (
-    "alembic api.audit api.identity api.links api.oauth api.stats apispec authlib "
-    "crawleruseragents cryptography.hazmat datasketches flask_caching flask_smorest geoip2fast "
-    "joserfc marshmallow numpy segno sqlalchemy.orm ua_parser webargs"
+    "alembic api.audit api.identity api.limits api.links api.oauth api.stats apispec authlib "
+    "crawleruseragents cryptography.hazmat datasketches flask_caching flask_limiter flask_smorest "
+    "geoip2fast joserfc limits marshmallow numpy segno sqlalchemy.orm ua_parser webargs"
 ).split()
 
 

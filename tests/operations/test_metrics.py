@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.core.limits import AddressLimits, TooManyTries
 from tests.conftest import METRICS_TOKEN, OPERATOR
 from tests.operations.test_health import make_app
 
@@ -47,3 +49,22 @@ def test_metrics_tell_how_the_click_pipeline_is(tmp_path: Path) -> None:
     assert values["signpost_clicks_lost_total"] == 7
     assert values["signpost_segments_confirmed_total"] == 0
     assert values["signpost_broker_up"] == 0
+
+
+def test_metrics_tell_how_limits_were_decided(tmp_path: Path) -> None:
+    app = make_app(tmp_path, REDIS_URL="", SIGN_IN_TRIES_PER_MINUTE="1")
+    limits = app.extensions["signpost.services"][AddressLimits]
+    limits.hit("sign-in", "192.0.2.1")
+    for _ in range(3):
+        with pytest.raises(TooManyTries):
+            limits.hit("sign-in", "192.0.2.1")
+
+    answer = app.test_client().get("/metrics", headers=OPERATOR)
+
+    found = {
+        (sample.labels["limit"], sample.labels["outcome"], sample.labels["counted"]): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+        if sample.name == "signpost_limit_decisions_total"
+    }
+    assert found == {("sign-in", "allowed", "process"): 1, ("sign-in", "refused", "process"): 3}

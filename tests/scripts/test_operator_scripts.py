@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.conftest import new_database
@@ -152,3 +153,36 @@ with Database(Settings.load()).read(0) as session:
         check=True,
     )
     return int(done.stdout)
+
+
+def test_set_plan_gives_a_workspace_a_plan_and_says_so_in_its_log(environ: dict[str, str]) -> None:
+    succeed(environ, "migrate")
+    succeed(environ, "bootstrap")
+    workspace = json.loads(succeed(environ, "create-key", "--json"))["workspace_id"]
+    environ["PLANS"] = '{"free": {"links_per_month": 5}}'
+
+    would = succeed(environ, "set-plan", workspace, "free", "--dry-run")
+    assert would == "Default: would be free (was none, so standard)\n"
+    assert succeed(environ, "set-plan", workspace, "free") == (
+        "Default: is now free (was none, so standard)\n"
+    )
+    done = json.loads(succeed(environ, "set-plan", workspace, "unlimited", "--json"))
+    assert (done["plan"], done["before"]) == ("unlimited", "free")
+
+    with psycopg2.connect(environ["DATABASE_URL"]) as connection, connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT actor_kind, details->>'plan' FROM audit_events"
+            " WHERE action = 'workspace.plan' ORDER BY id"
+        )
+        assert cursor.fetchall() == [("operator", "free"), ("operator", "unlimited")]
+    connection.close()
+
+
+def test_set_plan_knows_only_plans_and_workspaces_that_there_are(environ: dict[str, str]) -> None:
+    succeed(environ, "migrate")
+    succeed(environ, "bootstrap")
+    for arguments, told in ((("1", "gold"), "'gold'"), (("1", "standard"), "no such workspace")):
+        done = run(environ, "set-plan", *arguments)
+        assert done.returncode == 1
+        assert told in done.stderr
+        assert done.stderr.count("\n") == 1

@@ -68,6 +68,10 @@ class Database:
         """Questions to the directory, each a transaction of its own."""
         return ReadOnce(self._once, self._primary)
 
+    def write_directory_once(self) -> WriteOnce:
+        """Commands to the directory, each a transaction of its own."""
+        return WriteOnce(self._once, self._primary)
+
     def shard_slots(self) -> Sequence[int]:
         """One slot of each shard: `write` and `read` of each of them reach all shards."""
         return (0,)
