@@ -7,7 +7,6 @@ takes from this host alone, over https alone: a neighbour under the same domain 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from flask import Response, request
 
@@ -20,23 +19,20 @@ class Cookie:
 
     name: str
     secure: bool
-    same_site: Literal["Lax", "Strict"] = "Lax"
 
     @classmethod
-    def of(
-        cls, settings: Settings, name: str, same_site: Literal["Lax", "Strict"] = "Lax"
-    ) -> Cookie:
+    def of(cls, settings: Settings, name: str) -> Cookie:
         """The cookie `name`, by the public address: a site that is tried out over http on this
         machine gets one without the prefix, which browsers would refuse there."""
         secure = settings.public_url.startswith("https:")
-        return cls(f"__Host-{name}" if secure else name, secure, same_site)
+        return cls(f"__Host-{name}" if secure else name, secure)
 
     def read(self) -> str | None:
         """Its value in the present request."""
         return request.cookies.get(self.name)
 
-    def set(self, response: Response, value: str, seconds: int | None = None) -> None:
-        """Have the browser keep `value` for so long; None: until it is closed."""
+    def set(self, response: Response, value: str, seconds: int) -> None:
+        """Have the browser keep `value` for so long; 0: forget it."""
         response.set_cookie(
             self.name,
             value,
@@ -44,11 +40,5 @@ class Cookie:
             path="/",
             secure=self.secure,
             httponly=True,
-            samesite=self.same_site,
-        )
-
-    def clear(self, response: Response) -> None:
-        """Have the browser forget it."""
-        response.delete_cookie(
-            self.name, path="/", secure=self.secure, httponly=True, samesite=self.same_site
+            samesite="Lax",
         )

@@ -7,8 +7,9 @@ import secrets
 from typing import Any
 from urllib.parse import urlsplit
 
-from flask import Request, Response, g, redirect, render_template, request
+from flask import Request, Response, g, redirect, render_template
 
+from api.core.cookies import Cookie
 from api.core.errors import BadRequest
 from api.core.registry import service
 from api.oauth.lives import SESSION_SECONDS
@@ -30,20 +31,12 @@ class FormForged(BadRequest):
 
 def cookie_of(name: str) -> str | None:
     """A cookie of ours."""
-    return request.cookies.get(_full(name))
+    return _cookie(name).read()
 
 
 def set_cookie(response: Response, name: str, value: str, seconds: int) -> None:
     """A cookie that no script and no other site can read; under https no other host can set it."""
-    response.set_cookie(
-        _full(name),
-        value,
-        max_age=seconds,
-        path="/",
-        secure=_is_https(),
-        httponly=True,
-        samesite="Lax",
-    )
+    _cookie(name).set(response, value, seconds)
 
 
 def sign_in_browser(response: Response, session: str) -> None:
@@ -99,10 +92,5 @@ def _origin(address: str) -> str:
     return f" {origin}" if address and _ORIGIN.fullmatch(origin) else ""
 
 
-def _is_https() -> bool:
-    return service(Settings).public_url.startswith("https:")
-
-
-def _full(name: str) -> str:
-    # A cookie of this prefix is refused by browsers unless it is secure and the host's own.
-    return f"__Host-signpost_{name}" if _is_https() else f"signpost_{name}"
+def _cookie(name: str) -> Cookie:
+    return Cookie.of(service(Settings), f"signpost_{name}")
