@@ -158,6 +158,9 @@ def _add_oauth(
     oauth = make_oauth(
         settings, db, evictions, users=people.users, members=people.members, audit=audit
     )
+    # Tokens tell no names.
+    audit.names.ask("user", people.users.email_of)
+    audit.names.ask("client", oauth.clients.name_of)
     for instance in oauth.services():
         register_service(app, instance)
     app.extensions["signpost.authenticator"] = either(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +14,7 @@ import orjson
 from psycopg2.errors import UniqueViolation
 
 from api.audit import store
+from api.audit.names import Names
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
 from api.core.events import AuditEvent, Thing
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 
 _DIRECTORY_SLOT = 0
 _TRIES = 5
+_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class AuditLog:
         self._db = db
         self._cursors = Cursors(secret, "audit-events")
         self._request_facts = request_facts
+        self.names = Names()
 
     def record(self, *events: AuditEvent) -> bool:
         """Write events about what is committed already; False where that failed.
@@ -100,6 +103,25 @@ class AuditLog:
         more = len(rows) > limit
         return page, self._cursors.write(question, [page[-1].id]) if more else None
 
+    def stream_all(
+        self, *, after: datetime | None, before: datetime | None, installation: bool = False
+    ) -> Iterator[AnyRow]:
+        """Events of all workspaces and of none, newest first, or with `installation` of none
+        alone; only for operators."""
+        end = first_id_at(before) if before else None
+        start = first_id_at(after) if after else None
+        while True:
+            conditions = list(store.conditions_of(from_id=start, before_id=end))
+            with self._db.read_directory() as session:
+                if installation:
+                    page = store.find_events(session, None, conditions, _PAGE)
+                else:
+                    page = store.find_events_of_all(session, conditions, _PAGE)
+            yield from page
+            if len(page) < _PAGE:
+                return
+            end = page[-1].id
+
     def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
         for tries_left in reversed(range(_TRIES)):
             for row in rows:
@@ -123,7 +145,7 @@ class AuditLog:
             "action": event.action,
             "actor_kind": event.actor.kind,
             "actor_id": event.actor.id,
-            "actor_name": event.actor.name,
+            "actor_name": self.names.of(event.actor),
             "via_kind": via.kind or None,
             "via_id": via.id,
             "target_kind": target.kind or None,

@@ -69,12 +69,20 @@ def insert_events(connection: WriteOnce, events: Sequence[Mapping[str, Any]]) ->
 
 def find_events(
     session: ReadSession,
-    workspace: int,
+    workspace: int | None,
     conditions: Sequence[ColumnElement[bool]],
     limit: int,
 ) -> Sequence[AnyRow]:
-    """Events of a workspace, newest first."""
+    """Events of a workspace, or those of none, newest first."""
     statement = select(*_COLUMNS.values()).where(Event.workspace_id == workspace, *conditions)
+    return session.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
+
+
+def find_events_of_all(
+    session: ReadSession, conditions: Sequence[ColumnElement[bool]], limit: int
+) -> Sequence[AnyRow]:
+    """Events of all workspaces and of none, newest first: an operator's view."""
+    statement = select(*_COLUMNS.values()).where(*conditions)
     return session.execute(statement.order_by(Event.id.desc()).limit(limit)).all()
 
 

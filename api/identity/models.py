@@ -86,6 +86,12 @@ class Membership(DirectoryTable):
     __table_args__ = (
         CheckConstraint("role IN ('owner', 'editor', 'viewer')", name="role"),
         Index(None, "user_id", "workspace_id"),
+        Index(
+            "ix_memberships_owners",
+            "workspace_id",
+            "user_id",
+            postgresql_where=text("role = 'owner'"),
+        ),
     )
 
 

@@ -108,6 +108,12 @@ class UserService:
         with self._db.read_directory() as session:
             return _found(user_store.get_user_by_email(session, normalise_email(email) or ""))
 
+    def email_of(self, user: str) -> str | None:
+        """The address of a user by the text of their id; None for nobody."""
+        with self._db.read_directory() as session:
+            row = user_store.get_user(session, int(user))
+        return None if row is None else str(row.email)
+
     def find_users(self, after_id: int, limit: int) -> Sequence[AnyRow]:
         """Users of the installation after one of them, by id."""
         with self._db.read_directory() as session:

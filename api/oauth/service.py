@@ -49,6 +49,11 @@ class OAuthClients:
             row = store.get_client_by_name(session, client_id)
         return None if row is None else Client(row)
 
+    def name_of(self, client_id: str) -> str | None:
+        """By which name people know the client that calls itself so."""
+        client = self.named(client_id)
+        return None if client is None else client.name
+
     def create_client(
         self, workspace: int, *, client_type: str, granted_by: Principal | None = None, **given: Any
     ) -> tuple[AnyRow, str | None]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
+from datetime import UTC, datetime
 
 import psycopg2
 import pytest
@@ -112,3 +114,24 @@ def test_any_number_of_events_takes_one_statement(
     told = (caller.get("/audit-events?limit=200").json or {})["data"]
     assert [event["details"]["n"] for event in told] == list(reversed(range(200)))
     assert log.record()
+
+
+def test_operator_reads_all_events_page_by_page(
+    caller: Caller, other_caller: Caller, db: Database, settings: Settings
+) -> None:
+    log = AuditLog(db, settings.resolved_secret_key())
+    begin = datetime.now(UTC)
+    time.sleep(0.002)  # ids tell milliseconds
+    workspaces = (caller.workspace_id, other_caller.workspace_id, None)
+    log.record(
+        *(
+            AuditEvent("test.all", workspace_id=workspaces[n % 3], details={"n": n})
+            for n in range(1_200)
+        )
+    )
+    read = [it.details["n"] for it in log.stream_all(after=begin, before=None)]
+    assert read == list(reversed(range(1_200)))
+    of_none = [
+        it.details["n"] for it in log.stream_all(after=begin, before=None, installation=True)
+    ]
+    assert of_none == list(range(1_199, 0, -3))

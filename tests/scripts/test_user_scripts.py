@@ -237,6 +237,19 @@ def test_what_operators_do_is_in_the_audit_log(installation: Installation) -> No
         assert event.address is event.request_id is None
 
 
+def test_operator_reads_the_log_of_the_installation(installation: Installation) -> None:
+    with pytest.raises(SignInRefused):
+        installation.users.sign_in("nobody@example.com", PASSWORD, "203.0.113.7")
+    done = installation.run("audit-events", "--json")
+    told = [json.loads(line)["action"] for line in done.stdout.splitlines()]
+    assert told == ["user.sign_in_refused", "key.create", "workspace.create"]
+    assert len(installation.run("audit-events", "--limit", "2").stdout.splitlines()) == 2
+    (line,) = installation.run("audit-events", "--installation").stdout.splitlines()
+    assert "nobody: user.sign_in_refused from 203.0.113.7" in line
+    assert installation.run("audit-events", "--before", "2026-01-02").stdout == ""
+    assert installation.run("audit-events", "--after", "2200-01-02").stdout == ""
+
+
 def test_change_that_the_log_does_not_know_is_told_to_the_operator(
     installation: Installation,
 ) -> None:

@@ -85,6 +85,12 @@ def _make_memberships() -> None:
     op.create_index(
         op.f("ix_memberships_user_id_workspace_id"), "memberships", ["user_id", "workspace_id"]
     )
+    op.create_index(
+        op.f("ix_memberships_owners"),
+        "memberships",
+        ["workspace_id", "user_id"],
+        postgresql_where=sa.text("role = 'owner'"),
+    )
 
 
 def _make_invitations() -> None:
