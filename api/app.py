@@ -152,7 +152,7 @@ def _add_oauth(
 ) -> None:
     """Tokens beside keys: who gives them out, and who calls with them."""
     from api.oauth import endpoints, pages  # noqa: PLC0415
-    from api.oauth.verifier import either  # noqa: PLC0415
+    from api.oauth.verifier import by_form  # noqa: PLC0415
     from api.oauth.wiring import make_oauth  # noqa: PLC0415
 
     oauth = make_oauth(
@@ -163,8 +163,8 @@ def _add_oauth(
     audit.names.ask("client", oauth.clients.name_of)
     for instance in oauth.services():
         register_service(app, instance)
-    app.extensions["signpost.authenticator"] = either(
-        people.identity.authenticate, oauth.verifier.authenticate
+    app.extensions["signpost.authenticator"] = by_form(
+        people.identity.authenticate, oauth.verifier, oauth.outside
     )
     runtime: Runtime = app.extensions["signpost"]
     runtime.on_start.append(oauth.revocations.start)

@@ -161,6 +161,21 @@ def file(value: str) -> Path:
     return path.resolve()
 
 
+def issuer(value: str) -> str:
+    """The address of an issuer: https, and http only of this very host, for tests."""
+    wrong = "Not of the form https://host/path."
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not host or url.scheme not in ("http", "https") or "@" in url.netloc or "#" in value:
+        raise ValueError(wrong)
+    if url.scheme == "http" and host not in ("127.0.0.1", "::1", "localhost"):
+        raise ValueError("Must be https.")
+    return value
+
+
 def base_url(value: str) -> str:
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
     wrong = "Not of the form https://host or http://host:port."

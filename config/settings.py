@@ -123,6 +123,17 @@ class Settings:
         kinds.one_of("EdDSA", "RS256"),
         "What new access tokens are signed with; keys of both are published.",
     )
+    oidc_issuer: str | None = _setting(
+        None,
+        kinds.issuer,
+        "Issuer of OpenID Connect whose tokens are accepted, too, as `https://accounts.example.com`"
+        ": for users whose verified address it knows.",
+    )
+    oidc_audience: str | None = _setting(
+        None,
+        kinds.text(1),
+        "The audience that such tokens must be for; needed with `OIDC_ISSUER`.",
+    )
     log_level: str = _setting(
         "INFO",
         kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
@@ -399,6 +410,8 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     if unknown:
         raise SettingsError(f"SIGNPOST_SERVICES: Unknown service {unknown[0]!r}.")
     values["signpost_services"] = tuple(services)
+    if values.get("oidc_issuer") and not values.get("oidc_audience"):
+        raise SettingsError("OIDC_AUDIENCE: Needed with OIDC_ISSUER.")
     if values.get("force_https") and not values.get("trusted_proxies"):
         raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
     if values.get("tls_key") and not values.get("tls_certificate"):

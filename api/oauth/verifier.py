@@ -9,6 +9,7 @@ from collections import OrderedDict
 
 from api.core.principal import Authenticator, Principal
 from api.oauth.lives import SKEW_SECONDS
+from api.oauth.outsiders import OutsideVerifier
 from api.oauth.revocations import Revocations
 from api.oauth.tokens import AccessToken, Tokens, looks_like_token, refused
 
@@ -64,10 +65,16 @@ class TokenVerifier:
                 self._known.popitem(last=False)
 
 
-def either(keys: Authenticator, tokens: Authenticator) -> Authenticator:
-    """Ask whom a credential belongs to by its form: a JWT, or else an API key."""
+def by_form(
+    keys: Authenticator, tokens: TokenVerifier, outside: OutsideVerifier | None
+) -> Authenticator:
+    """Ask whose a credential is by its form: a JWT, which names its issuer, or an API key."""
 
     def authenticate(credential: str) -> Principal:
-        return tokens(credential) if looks_like_token(credential) else keys(credential)
+        if not looks_like_token(credential):
+            return keys(credential)
+        if outside is not None and outside.tokens.claims_to_come_from(credential):
+            return outside.authenticate(credential)
+        return tokens.authenticate(credential)
 
     return authenticate

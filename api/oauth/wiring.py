@@ -26,6 +26,8 @@ from api.oauth.grants import (
 from api.oauth.inspection import Introspection, Revocation
 from api.oauth.issuing import TokenIssuer
 from api.oauth.keyfile import Keys
+from api.oauth.outside import OutsideTokens
+from api.oauth.outsiders import OutsideVerifier
 from api.oauth.protocol import ProtocolServer
 from api.oauth.revocations import Revocations
 from api.oauth.service import OAuthClients
@@ -47,10 +49,12 @@ class OAuth:
     server: ProtocolServer
     devices: Devices
     sessions: Sessions
+    outside: OutsideVerifier | None
 
     def services(self) -> Iterator[object]:
         """What routes look for."""
-        return (getattr(self, field.name) for field in fields(self))
+        found = (getattr(self, field.name) for field in fields(self))
+        return (each for each in found if each is not None)
 
 
 def make_oauth(
@@ -87,4 +91,8 @@ def make_oauth(
     for endpoint in (DeviceAuthorization, Revocation, Introspection):
         server.register_endpoint(endpoint)
     sessions = Sessions(db, secret, users, revocations)
-    return OAuth(keys, tokens, revocations, verifier, clients, server, devices, sessions)
+    outside = None
+    if settings.oidc_issuer and settings.oidc_audience:
+        believed = OutsideTokens(settings.oidc_issuer, settings.oidc_audience)
+        outside = OutsideVerifier(db, believed, users, members, evictions)
+    return OAuth(keys, tokens, revocations, verifier, clients, server, devices, sessions, outside)
