@@ -88,7 +88,33 @@ def test_page_of_another_origin_may_read_nothing(shared: Visitor, origin: str, m
     assert "Origin" in answer.vary
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/health/live", "/robots.txt", "/nothing-here"])
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/revoke"])
+def test_page_may_fetch_and_revoke_tokens(shared: Visitor, path: str) -> None:
+    asked = {"Access-Control-Request-Method": "POST", "Origin": APP}
+    preflight = shared.open(path, "OPTIONS", headers=asked)
+    answer = shared.open(path, "POST", headers={"Origin": APP}, data={})
+
+    assert preflight.status_code == 200
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert answer.status_code in (400, 401)
+    for each in (preflight, answer):
+        assert each.headers["Access-Control-Allow-Origin"] == APP
+
+
+@pytest.mark.parametrize("name", ["oauth-authorization-server", "jwks.json"])
+def test_page_may_read_how_tokens_are_made(shared: Visitor, name: str) -> None:
+    answer = shared.open(f"/.well-known/{name}", headers={"Origin": APP})
+
+    assert (answer.status_code, answer.headers["Access-Control-Allow-Origin"]) == (200, APP)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/", "/docs", "/health/live", "/robots.txt", "/nothing-here"),
+        *("/oauth/authorize", "/oauth/sign-in", "/oauth/introspect"),
+    ],
+)
 def test_only_the_api_is_shared(shared: Visitor, path: str) -> None:
     answer = shared.open(path, headers={"Origin": APP})
 
