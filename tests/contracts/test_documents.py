@@ -30,3 +30,19 @@ def test_each_dependency_has_its_reason() -> None:
     wanted = section.partition("install_requires =")[2].partition("[options.packages")[0]
     for name in re.findall(r"^\s*([A-Za-z0-9_-]+)", wanted, re.MULTILINE):
         assert name.lower() in listed, f"{name} is missing in docs/dependencies.md"
+
+
+def test_each_proof_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
+    there = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    assert set(re.findall(r"`(test_\w+)`", text)) - there == set()
+    rows = re.findall(r"^\| (?!threat|risk|asset|entry|---)(.*) \|$", text, re.MULTILINE)
+    proved = text[text.index("## Threats") : text.index("## Supply chain")]
+    for row in rows:
+        assert row not in proved or "`test_" in row.rpartition(" | ")[2], row
+    for number in range(1, 11):
+        assert f"| API{number} " in proved
