@@ -300,6 +300,8 @@ def _add_api(
         register_service(app, instance)
     _add_live(app, settings, links)
     app.extensions["signpost.audit"] = audit.record
+    metrics: MetricsService = app.extensions["signpost.services"][MetricsService]
+    metrics.count("signpost_audit_events_lost", "Changes not told of.", lambda: audit.lost)
     _add_oauth(app, settings, db, evictions, management.people, audit)
     decisions = app.extensions["signpost.services"][LimitDecisions]
     limiter = PlanLimiter(

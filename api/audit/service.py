@@ -53,6 +53,8 @@ class AuditLog:
         self._cursors = Cursors(secret, "audit-events")
         self._request_facts = request_facts
         self.names = Names()
+        # Events that could not be written, of this process.
+        self.lost = 0
 
     def record(self, *events: AuditEvent) -> bool:
         """Write events about what is committed already; False where that failed.
@@ -66,6 +68,7 @@ class AuditLog:
         try:
             self._insert(rows)
         except Exception as error:
+            self.lost += len(rows)
             for row in rows:
                 facts = orjson.dumps(row, default=str).decode()
                 log.error("an audit event was not written (%s): %s", _reason(error), facts)

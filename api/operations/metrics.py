@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -40,6 +40,10 @@ class MetricsService:
         self._registry.register(_ClickPipeline(spool, shipper))
         self._registry.register(_Limits(decisions))
 
+    def count(self, name: str, meaning: str, read: Callable[[], int]) -> None:
+        """Also tell what `read` has counted in this worker process."""
+        self._registry.register(_Counter(name, meaning, read))
+
     def check(self, token: str | None) -> None:
         """Let nobody else look.
 
@@ -61,6 +65,23 @@ class MetricsService:
     def write(self) -> bytes:
         """All metrics, as text."""
         return generate_latest(self._registry)
+
+
+class _Counter(Collector):
+    def __init__(self, name: str, meaning: str, read: Callable[[], int]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        """Nothing in advance."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """As it is now."""
+        family = CounterMetricFamily(self._name, self._meaning, labels=["pid"])
+        family.add_metric([str(os.getpid())], self._read())
+        yield family
 
 
 class _Limits(Collector):

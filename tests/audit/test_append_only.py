@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import threading
 import time
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from api.core.database.routing import Database
 from api.core.events import AuditEvent, Thing
 from config.settings import Settings
 from tests.caller import Caller
+from tests.conftest import OPERATOR
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,9 @@ def test_event_that_cannot_be_written_is_in_the_log_of_errors(
     assert facts["actor_kind"] == "key"
     assert facts["address"] == "127.0.0.1"
     assert facts["request_id"]
+    answer = caller.app.test_client().get("/metrics", headers=OPERATOR)
+    (lost,) = re.findall(r"signpost_audit_events_lost_total{.*} (\d+\.0)", answer.text)
+    assert float(lost) >= 1
 
 
 def test_processes_that_make_the_same_id_lose_no_event(

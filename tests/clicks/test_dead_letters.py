@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from api.clicks.consumer import Consumer
 from api.clicks.folder import SpoolFolder
 from api.clicks.ingest import Ingest, RawSegment
 from api.clicks.local_spool import LocalSpool
 from api.clicks.queue.source import QueueSource
+from api.core.database.routing import Database
 from tests.clicks.brokers import messages_in, new_broker, put_into
 from tests.factories.clicks import a_click, a_segment
 
@@ -144,6 +146,22 @@ def test_one_is_dropped_when_that_is_meant(place: Place) -> None:
     assert place.ask("drop", letter.name, "--yes")["dropped"] == [letter.name]
 
     assert (place.count(), place.waiting()) == (2, 0)
+
+
+def test_what_is_dropped_is_told_in_the_audit_log(
+    in_spool: Place, db: Database, database_url: str
+) -> None:
+    letter = in_spool.letters[0]
+    done = in_spool.run("drop", letter.name, "--yes")
+    assert "not in the audit log" in done.stderr  # nothing here names a database
+    letter = in_spool.letters[1]
+    in_spool.environ["DATABASE_URL"] = database_url
+    in_spool.ask("drop", letter.name, "--yes")
+    with db.read_directory() as session:
+        (details,) = session.scalars(
+            text("SELECT details FROM audit_events WHERE action = 'clicks.drop'")
+        )
+    assert details["segment"] == letter.name
 
 
 def test_what_is_not_there_is_told_in_one_line(place: Place) -> None:
