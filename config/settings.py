@@ -277,7 +277,7 @@ class Settings:
         20, "Tries to sign in to one account, from anywhere, before 429.", 1, 1_000_000
     )
     token_requests_per_minute: int = _integer(
-        60, "Requests for OAuth tokens per address before 429.", 1, 1_000_000
+        300, "Requests for OAuth tokens per address before 429.", 1, 1_000_000
     )
     misses_per_minute: int = _integer(
         300,

@@ -25,6 +25,7 @@ class Counted(NamedTuple):
     minute_before: int = 0
     calls: int = 0  # of the workspace, today
     refused_by: str | None = None
+    granted: int = 1  # as many as were asked for, or fewer
 
 
 @dataclass(slots=True)

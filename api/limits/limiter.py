@@ -36,6 +36,7 @@ from api.limits.counts import (
     seconds_to_room,
 )
 from api.limits.errors import QuotaExceeded
+from api.limits.leases import Leases
 from api.limits.plans import WorkspacePlans
 
 # Other strategies keep other types under the same names, and the version is that of what is kept.
@@ -54,6 +55,7 @@ class PlanLimiter:
     ) -> None:
         self._plans = plans
         self._decisions = decisions
+        self._leases = Leases()
         self._redis_url = redis_url
         self._timeout_seconds = timeout_seconds
 
@@ -85,8 +87,10 @@ class PlanLimiter:
         # request has costs the extension more than all else here.
         chosen = self._strategy()
         if chosen is self._shared:
+            if self._leases.use(asked):
+                return True
             with contextlib.suppress(RedisError):
-                return chosen.hit(strategy.PlanItem(asked))
+                return self._ask(chosen, asked)
         g.plan_asked = asked
         for _ in range(2):  # another request may find out at the same moment that Redis is away
             try:
@@ -97,6 +101,15 @@ class PlanLimiter:
                 continue
             return True
         return True  # away again already: this one is not counted
+
+    def _ask(self, chosen: strategy.PlanStrategy, asked: Asked) -> bool:
+        if not self._redis_url:
+            return chosen.hit(strategy.PlanItem(asked))
+        size = self._leases.begin(asked)
+        try:
+            return chosen.hit(strategy.PlanItem(asked), cost=max(size, 1))
+        finally:
+            self._leases.end(asked, size)
 
     def _strategy(self) -> strategy.PlanStrategy:
         return cast(strategy.PlanStrategy, self._limiter.limiter)

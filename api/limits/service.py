@@ -101,7 +101,7 @@ class LimitService:
     def __init__(self, db: Database, plans: WorkspacePlans, look: Look) -> None:
         self._db = db
         self._plans = plans
-        self._look = look
+        self.look = look
 
     def get_usage(self, caller: Principal) -> tuple[str, list[Usage]]:
         """The plan of the caller's workspace, and each of its limits."""
@@ -114,7 +114,7 @@ class LimitService:
             asked = ask(plan, caller, writes=writes)
             if not asked.rate and not asked.quota:
                 continue
-            counted = self._look(asked)
+            counted = self.look(asked)
             if asked.rate:
                 used = asked.rate - asked.rate_left(counted)
                 yield Usage(asked.policy, asked.rate, used, _in(seconds_to_minute(counted)))

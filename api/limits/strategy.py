@@ -22,14 +22,16 @@ from api.limits.counts import DAY_SECONDS, MINUTE_SECONDS, Asked, Counted
 
 NAME = "signpost-plan"
 
-# KEYS: the caller's minute, the workspace's day. ARGV: rate, quota (0: none), what to add (0: to
-# look only). The clock is Redis's own, so that all processes have the same minute.
+# Of what is left a process takes no larger share in advance, so that others find some, too.
+_SHARE = 32
+# KEYS: the caller's minute, the workspace's day. ARGV: rate, quota (0: none), how many to take (0:
+# to look only), and the share. The clock is Redis's own: all processes have the same minute.
 _COUNT = """
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
-local rate, quota, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local rate, quota, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local minute, day = math.floor(now / 60), math.floor(now / 86400)
-local count, before, calls, refused = 0, 0, 0, 0
+local count, before, calls, refused, room = 0, 0, 0, 0, math.huge
 if rate > 0 then
     local held = redis.call('HMGET', KEYS[1], 'minute', 'count', 'before')
     if tonumber(held[1]) == minute then
@@ -37,27 +39,31 @@ if rate > 0 then
     elseif tonumber(held[1]) == minute - 1 then
         before = tonumber(held[2])
     end
-    local share = 1 - (now / 60 - minute)
-    if before * share + count + cost > rate then refused = 1 end
+    room = math.floor(rate - before * (1 - (now / 60 - minute)) - count)
+    if room < 1 then refused = 1 end
 end
 if quota > 0 then
     local held = redis.call('HMGET', KEYS[2], 'day', 'calls')
     if tonumber(held[1]) == day then calls = tonumber(held[2]) end
-    if calls + cost > quota then refused = 2 end
+    room = math.min(room, quota - calls)
+    if calls >= quota then refused = 2 end
 end
-if refused == 0 and cost > 0 then
+local granted = 0
+if refused == 0 and wanted > 0 then
+    granted = math.min(wanted, math.max(1, math.floor(room / tonumber(ARGV[4]))))
     if rate > 0 then
-        count = count + cost
+        count = count + granted
         redis.call('HSET', KEYS[1], 'minute', minute, 'count', count, 'before', before)
         redis.call('EXPIRE', KEYS[1], 120)
     end
     if quota > 0 then
-        calls = calls + cost
+        calls = calls + granted
         redis.call('HSET', KEYS[2], 'day', day, 'calls', calls)
         redis.call('EXPIRE', KEYS[2], 86400)
     end
 end
-return string.format('%d %d %d %d %s.%06d', refused, count, before, calls, clock[1], clock[2])
+return string.format('%d %d %d %d %d %s.%06d', refused, granted, count, before, calls, clock[1],
+    clock[2])
 """
 
 
@@ -83,7 +89,8 @@ class PlanStrategy(RateLimiter):
             self._windows = SlidingWindowCounterRateLimiter(storage)
 
     def hit(self, item: RateLimitItem, *_identifiers: str, cost: int = 1) -> bool:
-        """Count a request; whether it is let through."""
+        """Count a request, and take more in advance where `cost` says so; whether it is let
+        through."""
         asked = cast(PlanItem, item).asked
         asked.counted = self.count(asked, cost)
         return asked.counted.refused_by is None
@@ -104,7 +111,7 @@ class PlanStrategy(RateLimiter):
         return WindowStats(reset, asked.rate_left(counted))
 
     def count(self, asked: Asked, cost: int) -> Counted:
-        """Count `cost` requests, or look only when it is 0."""
+        """Count up to `cost` requests, or look only when it is 0."""
         if isinstance(self.storage, RedisStorage):
             return self._count_shared(asked, cost)
         return self._count_here(asked, cost, cast(MemoryStorage, self.storage))
@@ -113,19 +120,20 @@ class PlanStrategy(RateLimiter):
         # In braces what a cluster keeps together.
         place = f"{cast(RedisStorage, self.storage).key_prefix}:{{{asked.workspace_id}}}"
         minute, day = f"{place}:{asked.policy}:{asked.who}", f"{place}:calls"
-        arguments = (minute, day, asked.rate, asked.quota, cost)
+        arguments = (minute, day, asked.rate, asked.quota, cost, _SHARE)
         try:
             # One text as the answer: the client takes half as long to read it as a list.
             told: Any = self._client.evalsha(self._script.sha, 2, *arguments)
         except NoScriptError:
             told = self._client.eval(_COUNT, 2, *arguments)
-        refused, this_minute, minute_before, calls, now = told.split(b" ")
+        refused, granted, this_minute, minute_before, calls, now = told.split(b" ")
         return Counted(
             float(now),
             int(this_minute),
             int(minute_before),
             int(calls),
             (None, asked.policy, "calls")[int(refused)],
+            int(granted),
         )
 
     def _count_here(self, asked: Asked, cost: int, storage: MemoryStorage) -> Counted:

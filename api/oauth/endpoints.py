@@ -9,7 +9,9 @@ from flask import Blueprint, Response, request
 
 from api.core.answers import json_response
 from api.core.errors import DomainError
+from api.core.limits import AddressLimits
 from api.core.registry import service
+from api.core.requests import request_address
 from api.oauth.keyfile import Keys
 from api.oauth.metadata import metadata
 from api.oauth.protocol import Answer, Asked, ProtocolServer
@@ -37,14 +39,15 @@ def server_metadata() -> Response:
 @blueprint.post("/oauth/token")
 def token() -> Response:
     """Give a client a token (RFC 6749 section 3.2)"""
-    return protocol_response(lambda server: server.answer_token(asked_by_form()))
+    return protocol_response(lambda server: server.answer_token(asked_by_form()), limited=True)
 
 
 @blueprint.post("/oauth/device_authorization")
 def begin_device() -> Response:
     """Give a device a code for its person (RFC 8628)"""
     return protocol_response(
-        lambda server: server.answer_endpoint("device_authorization", asked_by_form())
+        lambda server: server.answer_endpoint("device_authorization", asked_by_form()),
+        limited=True,
     )
 
 
@@ -68,9 +71,14 @@ def asked_by_form() -> Asked:
     return Asked(request.method, request.path, dict(request.headers), parameters)
 
 
-def protocol_response(ask: Callable[[ProtocolServer], Answer]) -> Response:
-    """What the server answers, as JSON that nobody keeps (RFC 6749 section 5)."""
+def protocol_response(
+    ask: Callable[[ProtocolServer], Answer], *, limited: bool = False
+) -> Response:
+    """What the server answers, as JSON that nobody keeps (RFC 6749 section 5); `limited` to
+    addresses that do not ask too often."""
     try:
+        if limited:
+            service(AddressLimits).hit("token", request_address())
         answer = ask(service(ProtocolServer))
     except DomainError as error:
         answer = Answer(error.status, {"error": "temporarily_unavailable"}, error.headers)
