@@ -17,8 +17,8 @@ _SENT = (
     "X-Api-Key, X-Request-ID, traceparent"
 )
 _SHOWN = (
-    "ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Limit, RateLimit-Policy, "
-    "RateLimit-Remaining, RateLimit-Reset, Retry-After, WWW-Authenticate, X-Request-ID"
+    "ETag, Idempotent-Replayed, Link, Location, RateLimit, RateLimit-Policy, Retry-After, "
+    "WWW-Authenticate, X-Request-ID"
 )
 _PREFLIGHT_SECONDS = "7200"  # the most that Chromium remembers
 ANY = "*"

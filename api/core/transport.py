@@ -5,7 +5,6 @@ The scheme of a request is decided here, once, and written where WSGI keeps it.
 
 from __future__ import annotations
 
-import string
 from collections.abc import Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -40,6 +39,8 @@ _DATA = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+# What stands in an address as it is (RFC 3986 section 2), or encodes what does not.
+_PLAIN = "%:/?#[]@!$&'()*+,;=-._~"
 # Asked by machines inside, over whatever they have.
 _ALWAYS_PLAIN = "operations."
 
@@ -74,10 +75,8 @@ class Transport:
 
     def scheme_of(self, environ: WSGIEnvironment) -> str:
         """The scheme by which the visitor asked."""
-        if environ["wsgi.url_scheme"] == "https":
-            return "https"  # our own certificate
-        forwarded_proto = environ.get("HTTP_X_FORWARDED_PROTO", "")
-        return self._read_scheme(environ.get("REMOTE_ADDR", ""), forwarded_proto)
+        peer, told = environ.get("REMOTE_ADDR", ""), environ.get("HTTP_X_FORWARDED_PROTO", "")
+        return self._read_scheme(peer, told, tls=environ["wsgi.url_scheme"] == "https")
 
     def prepared_lines(self, peer: str, forwarded_proto: str) -> bytes | None:
         """The lines of headers, each after its line's end, that a redirect gets which is answered
@@ -87,7 +86,7 @@ class Transport:
         """
         if self._force_https and self._told(peer, forwarded_proto) == "http":
             return None
-        if self._promise is None or self._read_scheme(peer, forwarded_proto) == "http":
+        if self._promise is None or self._read_scheme(peer, forwarded_proto, tls=False) == "http":
             return b""
         return f"\r\n{_HSTS}: {self._promise}".encode()
 
@@ -110,10 +109,12 @@ class Transport:
             if name not in headers:
                 headers.add(name, value)
 
-    def _read_scheme(self, peer: str, forwarded_proto: str) -> str:
+    def _read_scheme(self, peer: str, forwarded_proto: str, *, tls: bool) -> str:
         told = self._told(peer, forwarded_proto)
         if told is not None:
             return told
+        if tls:
+            return "https"
         # Of a site that is public as https, who asks in http is a proxy that does not tell; where
         # the proxies are known and it is none of them, it is somebody who went round them.
         proxied = not self.trusted or self._is_trusted(peer)
@@ -143,7 +144,7 @@ def _target(environ: WSGIEnvironment) -> str:
     raw: str = environ.get("RAW_URI", "/")
     if not raw.startswith("/"):  # the absolute form (RFC 9112 section 3.2.2)
         raw = "/" + raw.partition("://")[2].partition("/")[2]
-    return quote(raw.encode("latin-1"), safe=string.punctuation)
+    return quote(raw.encode("latin-1"), safe=_PLAIN)
 
 
 class _WithScheme:

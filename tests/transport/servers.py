@@ -6,7 +6,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 from flask import Flask
 from sqlalchemy import text
@@ -16,8 +16,10 @@ from api.core.cache import AnswerCache
 from api.core.copies import SharedCopies
 from api.core.database.migrate import pending
 from api.core.database.routing import Database
+from api.core.decisions import LimitDecisions
 from api.core.evictions import Evictions
 from api.core.limits import AddressLimits, Rule, TooManyTries
+from api.limits.limiter import PlanLimiter
 from api.live.publisher import LivePublisher
 from api.operations.health import HealthService
 from config.settings import Settings
@@ -89,6 +91,12 @@ def limits(url: str) -> bool:
     return False
 
 
+def plans(url: str) -> bool:
+    """What the plans of workspaces allow is counted there."""
+    counter: Any = PlanLimiter(cast(Any, None), url, 0.5, LimitDecisions())
+    return bool(counter._limiter.storage.check())
+
+
 def answers(url: str) -> bool:
     """Two processes share an answer."""
     group = uuid.uuid4().hex
@@ -120,4 +128,6 @@ def broker(url: str) -> bool:
 
 
 DATABASE_CLIENTS: list[Callable[[str], bool]] = [sessions, single_statements, migrations]
-REDIS_CLIENTS: list[Callable[[str], bool]] = [evictions, copies, limits, answers, live, health]
+REDIS_CLIENTS: list[Callable[[str], bool]] = [
+    *(evictions, copies, limits, plans, answers, live, health)
+]

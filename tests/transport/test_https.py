@@ -63,6 +63,25 @@ def test_https_is_promised_where_it_is_spoken(
     assert {answer.headers.get(HSTS) for answer in answers} == {expected}
 
 
+@pytest.mark.parametrize(
+    ("peer", "headers", "promised"),
+    [(STRANGER, {}, True), (STRANGER, PLAIN, True), (PROXY, SECURE, True), (PROXY, PLAIN, False)],
+)
+def test_own_certificate_speaks_for_itself_unless_a_proxy_knows_better(
+    site: SiteMaker, peer: str, headers: dict[str, str], promised: bool
+) -> None:
+    client = site(**BEHIND).app.test_client()
+
+    answer = client.get(
+        "/health/live",
+        base_url="https://sign.test",
+        headers=headers,
+        environ_overrides={"REMOTE_ADDR": peer},
+    )
+
+    assert (HSTS in answer.headers) == promised
+
+
 def test_promise_is_as_long_and_wide_as_settings_say(site: SiteMaker) -> None:
     settings = PUBLIC | {"HSTS_SECONDS": "300", "HSTS_INCLUDE_SUBDOMAINS": "true"}
 
@@ -84,6 +103,8 @@ def forced(site: SiteMaker, **settings: str) -> Visitor:
         ("[2001:db8::1]:80", "/", "https://[2001:db8::1]/"),
         ("sign.test", "/api/v1/links?limit=5", "https://sign.test/api/v1/links?limit=5"),
         ("sign.test", "//evil.example/x", "https://sign.test//evil.example/x"),
+        ("sign.test", "http://sign.test/a%2Fb?c", "https://sign.test/a%2Fb?c"),
+        ("sign.test", '/a"<b>', "https://sign.test/a%22%3Cb%3E"),
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
