@@ -31,13 +31,14 @@ from api.operations.metrics import MetricsService
 from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
 from api.targets.known import KnownRules
-from config.settings import Settings
+from config.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
     from api.audit.service import AuditLog
     from api.clicks.queue.shipper import Shipper
     from api.links.service import LinkService
     from api.services import People
+    from api.titles.service import TitleWishes
 
 API_PREFIX = "/api/v1"
 
@@ -118,6 +119,22 @@ def _make_shipper(settings: Settings) -> Shipper | None:
     from api.clicks.queue.shipper import Shipper  # noqa: PLC0415
 
     return Shipper(SpoolFolder(settings.spool_path), Broker.of(settings, settings.amqp_url))
+
+
+def _make_titles(app: Flask, settings: Settings) -> TitleWishes:
+    """Who has workers find titles for links that have none."""
+    from api.jobs.application import make_celery  # noqa: PLC0415
+    from api.jobs.queue import JobQueue  # noqa: PLC0415
+    from api.titles.service import TitleWishes  # noqa: PLC0415
+
+    celery = make_celery(settings)
+    if celery is None:
+        raise SettingsError("FETCH_TITLES: Needs REDIS_URL or AMQP_URL.")
+    jobs = JobQueue(celery, None if settings.amqp_url else settings.redis_url)
+    runtime: Runtime = app.extensions["signpost"]
+    runtime.on_start.append(jobs.start)
+    runtime.on_stop.append(jobs.stop)
+    return TitleWishes(jobs.fetch_titles)
 
 
 def _add_live(app: Flask, settings: Settings, links: LinkService) -> None:
@@ -258,6 +275,7 @@ def _add_api(
     from api.limits.service import LimitService  # noqa: PLC0415
     from api.links import routes as links_routes  # noqa: PLC0415
     from api.links.schemas import Presenter  # noqa: PLC0415
+    from api.links.titles import NO_TITLES  # noqa: PLC0415
     from api.live import routes as live_routes  # noqa: PLC0415
     from api.oauth import routes as oauth_routes  # noqa: PLC0415
     from api.operations import docs  # noqa: PLC0415
@@ -279,7 +297,10 @@ def _add_api(
     )
     stats_cache = StatsCache(answers, settings.stats_cache_seconds)
     audit = AuditLog(db, secret, request_facts)
-    management = management_services(settings, db, domains, evictions, blocked, audit, limits)
+    titles = _make_titles(app, settings) if settings.fetch_titles else NO_TITLES
+    management = management_services(
+        settings, db, domains, evictions, blocked, audit, limits, titles
+    )
     links = management.links
     for instance in (
         audit,

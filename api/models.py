@@ -14,7 +14,8 @@ import api.links.models
 import api.oauth.models
 import api.orphans.models
 import api.stats.models
-import api.targets.models  # noqa: F401 - imported for their tables
+import api.targets.models
+import api.titles.models  # noqa: F401 - imported for their tables
 from api.core.database.tables import DirectoryTable, ShardTable
 
 METADATA: dict[str, MetaData] = {

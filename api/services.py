@@ -18,6 +18,7 @@ from api.limits.plans import WorkspacePlans
 from api.limits.service import LinkQuota
 from api.links.drafts import LinkRules
 from api.links.service import LinkService
+from api.links.titles import NO_TITLES, TitleWishes
 from api.targets.known import KnownRules
 from config.settings import Settings
 
@@ -72,6 +73,7 @@ def management_services(
     blocked: KnownRules,
     audit: AuditLog | None = None,
     limits: AddressLimits | None = None,
+    titles: TitleWishes = NO_TITLES,
 ) -> ManagementServices:
     """Wire the services of the management side."""
     secret = settings.resolved_secret_key()
@@ -87,5 +89,5 @@ def management_services(
         people.identity, evictions, settings.plans_by_name, settings.default_plan
     )
     quota = LinkQuota(db, plans)
-    links = LinkService(db, rules, people.identity, evictions, secret, quota)
+    links = LinkService(db, rules, people.identity, evictions, secret, quota, titles)
     return ManagementServices(people, plans, links)

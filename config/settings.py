@@ -264,6 +264,18 @@ class Settings:
     default_plan: str = _setting(
         "standard", kinds.text(1), "Plan of a workspace for which none was set."
     )
+    fetch_titles: bool = _flag(
+        False,
+        "Have workers (`scripts/run-jobs`) fetch the title of the page to which a link without one "
+        "leads. Needs Redis or RabbitMQ.",
+    )
+    fetch_seconds: float = _seconds(10.0, "Longest time to fetch one page, its redirects included.")
+    jobs_queue: str = _setting(
+        "signpost.jobs",
+        kinds.matching(r"[A-Za-z0-9._-]{1,100}"),
+        "Name of the queue of jobs, in RabbitMQ or in Redis.",
+    )
+    job_threads: int = _integer(4, "Jobs that one worker does at the same time.", 1, 100)
     password_tries_per_minute: int = _integer(
         5, "Passwords per link and address before 429.", 1, 1_000_000
     )

@@ -63,6 +63,14 @@ class Start:
             lock=run / "clicks.lock",
             grace_seconds=_DRAIN_SECONDS,
         )
+        self._jobs = CommandService(
+            "job worker",
+            [sys.executable, "scripts/run-jobs"],
+            environ=self._environ,
+            folder=ROOT,
+            lock=run / "jobs.lock",
+            grace_seconds=settings.fetch_seconds + 10,
+        )
 
     def run(self) -> None:
         """Start, serve until a signal, stop."""
@@ -74,6 +82,8 @@ class Start:
             self._supervisor.wait_ready(self._web, _WEB_SECONDS)
             # Only now, not to slow the web server's start; stopped after it, to count all it wrote.
             self._supervisor.start(self._clicks, stop_after=self._web)
+            if self._settings.fetch_titles:  # at present there are no other jobs
+                self._supervisor.start(self._jobs, stop_after=self._web)
             self._welcome(key)
             self._supervisor.run()
         except StopRequested:
@@ -92,6 +102,7 @@ class Start:
         self._lock.name_holder(os.getpid())
         self._web.take_over()
         self._clicks.take_over()
+        self._jobs.take_over()
         _check_port(self._settings.host, self._settings.port)
 
     def _start_databases(self) -> None:

@@ -28,9 +28,11 @@ from api.limits.service import LinkQuota
 from api.links import store
 from api.links.drafts import LinkDraft, LinkRules, check_period, unique
 from api.links.filters import LinkFilter, conditions_of, words_of
+from api.links.insertion import LinkInsertion
 from api.links.metadata import complaint, merge_patch
 from api.links.places import find_places
 from api.links.sorting import key_of, position_in, position_of
+from api.links.titles import NO_TITLES, TitleWishes, wish
 from api.links.totals import add_clicks, erase_clicks
 
 EVICTION_PREFIX = "link:"
@@ -89,13 +91,16 @@ class LinkService:
         evictions: Evictions,
         secret: bytes,
         quota: LinkQuota,
+        titles: TitleWishes = NO_TITLES,
     ) -> None:
+        """`titles` is who finds some for links that have none."""
         self._db = db
         self._rules = rules
-        self._identity = identity
         self._evictions = evictions
         self._cursors = Cursors(secret, "links")
         self._quota = quota
+        self._titles = titles
+        self._insertion = LinkInsertion(db, rules, identity, titles, self._evict)
 
     def create_link(
         self, workspace: int, draft: LinkDraft, *, find_existing: Mapping[str, Any] | None = None
@@ -134,12 +139,12 @@ class LinkService:
                 outcomes[index] = self._quota.refusal(workspace)
                 del waiting[index]
             for _ in range(_TRIES):
-                for made in self._insert(waiting, drafts):
+                for made in self._insertion.insert(waiting, drafts):
                     outcomes |= made
                 refused = {index: row for index, row in waiting.items() if index not in outcomes}
                 if not refused:
                     break
-                waiting = self._second_try(workspace, drafts, refused)
+                waiting = self._insertion.second_try(workspace, drafts, refused)
                 outcomes |= {index: _taken(refused[index]) for index in refused.keys() - waiting}
             failed = sum(isinstance(one, DomainError) for one in outcomes.values())
             self._quota.give_back(workspace, grant, len(outcomes) - failed)
@@ -194,8 +199,16 @@ class LinkService:
             if values:
                 store.update_link(session, workspace, slot, identifier, values)
             changed = _found(store.get_link(session, workspace, slot, identifier))
+            wished = wish(self._titles, session, workspace, [changed] if "url" in values else [])
         self._evict([changed])
+        self._titles.offer(wished)
         return changed
+
+    def set_title(self, workspace: int, identifier: int, url: str, title: str) -> bool:
+        """Give a link its target's title, if it leads to `url` and nobody gave it one meanwhile."""
+        slot = slot_of_id(identifier)
+        with self._db.write(slot) as session:
+            return store.set_title(session, workspace, slot, identifier, url, title)
 
     def delete_link(
         self, workspace: int, identifier: int, matches: Callable[[AnyRow], bool]
@@ -271,69 +284,6 @@ class LinkService:
                     limit=limit,
                 )
 
-    def _insert(
-        self, waiting: Mapping[int, dict[str, Any]], drafts: Sequence[LinkDraft]
-    ) -> Iterator[dict[int, AnyRow]]:
-        """Insert the rows whose slugs are free; shard by shard those links, by their draft."""
-        # In one order everywhere: two batches with the same slugs then wait for each other's rows
-        # in turn, and not crosswise.
-        order = sorted(waiting, key=lambda index: _place(waiting[index]))
-        while order:
-            first = waiting[order[0]]["slot"]
-            here = [i for i in order if self._db.same_shard(first, waiting[i]["slot"])]
-            order = [i for i in order if not self._db.same_shard(first, waiting[i]["slot"])]
-            index_of = {waiting[index]["id"]: index for index in here}
-            made = {
-                index_of[link.id]: link
-                for link in self._insert_rows(first, [waiting[index] for index in here])
-            }
-            # Nobody can have asked for a slug that was made up now.
-            self._evict(link for index, link in made.items() if drafts[index].slug is not None)
-            yield made
-
-    def _insert_rows(self, slot: int, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
-        """Insert rows of the shard of `slot`; the links that came to be."""
-        if len(rows) == 1:
-            with self._db.write_once(slot) as connection:
-                return store.insert_link(connection, rows[0])
-        with self._db.write(slot) as session:
-            return store.insert_links(session, rows)
-
-    def _second_try(
-        self, workspace: int, drafts: Sequence[LinkDraft], refused: Mapping[int, dict[str, Any]]
-    ) -> dict[int, dict[str, Any]]:
-        """Rows for those of the refused that can be had after all: another generated slug, another
-        id, or the slug of a deleted link where the workspace lets it be used again."""
-        custom = {index: row for index, row in refused.items() if drafts[index].slug is not None}
-        free = self._free_slugs(workspace, [_place(row) for row in custom.values()])
-        return {
-            index: self._rules.place(row, new_slug=index not in custom)
-            for index, row in refused.items()
-            if index not in custom or _place(row) in free
-        }
-
-    def _free_slugs(
-        self, workspace: int, slugs: Sequence[tuple[int, str, str]]
-    ) -> set[tuple[int, str, str]]:
-        """Those of the slugs (slot, domain, slug) that are free, or now are."""
-        free = set(slugs)
-        reuse = bool(slugs) and self._identity.get_workspace(workspace).reuse_deleted_slugs
-        while slugs:
-            first = slugs[0][0]
-            here = [slug for slug in slugs if self._db.same_shard(first, slug[0])]
-            slugs = [slug for slug in slugs if not self._db.same_shard(first, slug[0])]
-            with self._db.write(first) as session:
-                holders = store.find_holders(session, here)
-                dead = [
-                    holder
-                    for holder in holders
-                    if reuse and holder.deleted_at and holder.workspace_id == workspace
-                ]
-                if dead:
-                    store.delete_deleted(session, workspace, [holder.id for holder in dead])
-            free -= {(it.slot, it.domain, it.slug) for it in holders if it not in dead}
-        return free
-
     def _find_existing(
         self, workspace: int, draft: LinkDraft, asked: Mapping[str, Any]
     ) -> AnyRow | None:
@@ -395,11 +345,6 @@ class LinkService:
 
 # Fields whose column has another name.
 _COLUMN = {"metadata": "custom"}
-
-
-def _place(row: Mapping[str, Any]) -> tuple[int, str, str]:
-    """What of a link is unique."""
-    return row["slot"], row["domain"], row["slug"]
 
 
 def _taken(row: Mapping[str, Any]) -> SlugTaken:

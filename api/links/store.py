@@ -233,6 +233,27 @@ def update_link(
             session.execute(insert(LinkTag), rows)
 
 
+def set_title(
+    session: WriteSession, workspace: int, slot: int, identifier: int, url: str, title: str
+) -> bool:
+    """Give a link a title if it has none and leads to `url`, as a change like any other."""
+    return (
+        session.execute(
+            update(Link)
+            .where(
+                Link.slot == slot,
+                Link.id == identifier,
+                Link.workspace_id == workspace,
+                Link.url == url,
+                Link.title.is_(None),
+                Link.deleted_at.is_(None),
+            )
+            .values(title=title, version=Link.version + 1, updated_at=func.now())
+        ).rowcount
+        == 1
+    )
+
+
 def mark_deleted(session: WriteSession, workspace: int, slot: int, identifier: int) -> None:
     """Delete a link but keep its slug taken."""
     session.execute(

@@ -13,9 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Schemas and their description, mapped tables, enrichment, statistics, migrations, images, other
 # people's asyncio servers: none of it has to do with following a link.
 HEAVY = (
-    "alembic api.audit api.identity api.limits api.links api.oauth api.stats apispec authlib "
-    "crawleruseragents cryptography.hazmat datasketches flask_caching flask_limiter flask_smorest "
-    "geoip2fast joserfc limits marshmallow numpy segno sqlalchemy.orm ua_parser webargs"
+    "alembic api.audit api.identity api.jobs api.limits api.links api.oauth api.stats api.titles "
+    "apispec authlib celery crawleruseragents cryptography.hazmat datasketches flask_caching "
+    "flask_limiter flask_smorest geoip2fast joserfc limits marshmallow numpy segno sqlalchemy.orm "
+    "ua_parser urllib3 webargs"
 ).split()
 
 
@@ -48,3 +49,11 @@ def test_broker_is_loaded_where_there_is_one(
     amqp = {"AMQP_URL": "amqp://guest:guest@127.0.0.1:5672/"}
     assert "pika" in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services, **amqp)
     assert "pika" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services)
+
+
+def test_what_queues_jobs_is_loaded_where_there_are_some(tmp_path: Path, database_url: str) -> None:
+    redis = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
+    assert "celery" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES="all", **redis)
+    asked = {"FETCH_TITLES": "true", **redis}
+    assert "celery" in loaded(tmp_path, database_url, SIGNPOST_SERVICES="all", **asked)
+    assert "celery" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES="redirect", **asked)

@@ -1,0 +1,1 @@
+"""Requests to addresses that somebody else has named, and that shall not lead inside."""

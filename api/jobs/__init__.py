@@ -1,0 +1,1 @@
+"""Slow work beside requests: the Celery application, its tasks, and how jobs are queued."""

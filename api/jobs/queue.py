@@ -1,0 +1,118 @@
+"""Queueing jobs from a process that has better to do: it never waits for the broker.
+
+Jobs go through a bounded buffer to a thread, which sends them. What does not fit, or cannot be
+sent, is dropped, counted and logged: what is to be done is kept in PostgreSQL, and whoever looks
+there offers it again.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+
+import redis
+from celery import Celery
+
+from api.jobs.application import EXPIRES_SECONDS, FETCH_TITLE, MAX_WAITING, redis_key
+
+log = logging.getLogger(__name__)
+
+_BUFFER = 10_000
+_STOP_SECONDS = 2.0
+# How long a broker that failed is left alone.
+_PAUSE_SECONDS = 1.0
+# How many are sent before it is looked how many wait.
+_LOOK_EVERY = 100
+
+
+class JobQueue:
+    """Sends jobs between `start()` and `stop()`; safe for threads and greenlets."""
+
+    def __init__(self, celery: Celery, redis_url: str | None) -> None:
+        """`redis_url` is of the Redis that is the broker; None where RabbitMQ is, which knows
+        itself when a queue is full."""
+        self._celery = celery
+        self._redis_url = redis_url
+        self._waiting: queue.Queue[int | None] = queue.Queue(_BUFFER)
+        self._thread: threading.Thread | None = None
+        self._failing = False
+        self.lost = 0
+
+    def start(self) -> None:
+        """Begin in this process; a forked server calls it in each worker, after the fork."""
+        self._waiting = queue.Queue(_BUFFER)
+        self._thread = threading.Thread(target=self._run, name="jobs", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what waits, if that is quick."""
+        if self._thread is None:
+            return
+        try:
+            self._waiting.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(_STOP_SECONDS)
+
+    def fetch_titles(self, link_ids: Sequence[int]) -> None:
+        """Have workers fetch the titles of links. Returns at once and raises nothing."""
+        for number, link_id in enumerate(link_ids):
+            try:
+                self._waiting.put_nowait(link_id)
+            except queue.Full:
+                self._lose(len(link_ids) - number, "too many jobs wait to be sent")
+                return
+
+    def _run(self) -> None:
+        waiting, sent = self._waiting, 0
+        while (link_id := waiting.get()) is not None:
+            try:
+                if sent % _LOOK_EVERY == 0:
+                    self._look_for_room()
+                self._send(link_id)
+            except Exception as error:
+                self._lose(1 + self._drain(), f"{type(error).__name__}: {error}")
+                threading.Event().wait(_PAUSE_SECONDS)
+            else:
+                sent += 1
+                self._failing = False
+
+    def _send(self, link_id: int) -> None:
+        self._celery.send_task(
+            FETCH_TITLE,
+            args=(str(link_id),),
+            expires=EXPIRES_SECONDS,
+            retry=True,
+            # A connection that had ended is made anew, once.
+            retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
+        )
+
+    def _look_for_room(self) -> None:
+        """Raises where too many jobs wait already: Redis itself would take them all."""
+        if self._redis_url is None:
+            return
+        client = redis.Redis.from_url(self._redis_url, socket_timeout=1, socket_connect_timeout=1)
+        with client:
+            if client.llen(redis_key(self._celery.conf.task_default_queue)) >= MAX_WAITING:
+                raise queue.Full("no worker takes jobs")
+
+    def _drain(self) -> int:
+        """Drop what waits; how many."""
+        dropped = 0
+        while True:
+            try:
+                item = self._waiting.get_nowait()
+            except queue.Empty:
+                return dropped
+            if item is None:
+                self._waiting.put_nowait(None)
+                return dropped
+            dropped += 1
+
+    def _lose(self, jobs: int, reason: str) -> None:
+        self.lost += jobs
+        level = logging.DEBUG if self._failing else logging.WARNING
+        self._failing = True
+        log.log(level, "%d jobs were not queued, and will be offered again: %s", jobs, reason)

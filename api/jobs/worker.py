@@ -1,0 +1,124 @@
+"""The process that does jobs, and looks from time to time for those that were lost."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import warnings
+from typing import Any
+
+from celery import Celery
+from celery.platforms import SecurityWarning
+from celery.signals import setup_logging
+
+from api.core.database.routing import Database
+from api.core.errors import Unavailable
+from api.core.evictions import Evictions
+from api.core.outbound.client import PageReader
+from api.core.outbound.dialing import Dialing
+from api.domains.service import DomainService
+from api.jobs.application import FETCH_TITLE
+from api.jobs.queue import JobQueue
+from api.services import management_services
+from api.targets.known import KnownRules
+from api.titles.service import TitleFetcher
+from config.settings import Settings
+
+log = logging.getLogger(__name__)
+
+# No more of a page is read; titles stand at its beginning.
+_PAGE_BYTES = 512 * 1024
+_CONNECT_SECONDS = 5.0
+_LOOK_SECONDS = 60.0
+
+
+class JobWorker:
+    """Runs until SIGTERM, then ends what it has begun."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        celery: Celery,
+        jobs: JobQueue,
+        dialing: Dialing | None = None,
+    ) -> None:
+        """`dialing` is how hosts are found and reached, the usual way where it is None."""
+        self._settings = settings
+        self._celery = celery
+        self._jobs = jobs
+        self._db = Database(settings)
+        self._titles = make_fetcher(settings, self._db, jobs, dialing)
+        self._stopping = threading.Event()
+        self._celery.task(self._fetch_title, name=FETCH_TITLE)
+
+    def run(self) -> int:
+        """Work; answers the exit status."""
+        # Our own logs are set up already.
+        setup_logging.connect(_leave_logging)
+        for name in ("celery.worker.strategy", "celery.app.trace"):
+            logging.getLogger(name).setLevel(logging.WARNING)  # two lines for each job
+        # What it warns root of is pickle; only JSON is taken.
+        warnings.filterwarnings("ignore", category=SecurityWarning)
+        self._jobs.start()
+        clock = threading.Thread(target=self._look, name="job-clock", daemon=True)
+        clock.start()
+        worker: Any = self._celery.Worker(
+            pool="threads",
+            concurrency=self._settings.job_threads,
+            quiet=True,
+            without_gossip=True,
+            without_mingle=True,
+            without_heartbeat=True,
+        )
+        try:
+            worker.start()
+        finally:
+            self._stopping.set()
+            self._jobs.stop()
+            self._db.dispose()
+        return int(worker.exitcode or 0)
+
+    def _fetch_title(self, link_id: str) -> None:
+        # Celery's time limits do not reach threads: the reader's own bounds hold here.
+        try:
+            outcome = self._titles.fetch(int(link_id))
+        except Unavailable as error:
+            log.warning("the title of link %s will be fetched later: %s", link_id, error)
+        else:
+            log.debug("title of link %s: %s", link_id, outcome)
+
+    def _look(self) -> None:
+        # Each worker looks, and none waits for another: what one has offered is not due to others.
+        while not self._stopping.wait(_LOOK_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311
+            try:
+                offered = self._titles.offer_due()
+            except Unavailable as error:
+                log.debug("jobs that were lost are looked for later: %s", error)
+            except Exception:
+                log.exception("jobs that were lost could not be looked for")
+            else:
+                if offered:
+                    log.info("%d titles are offered again", offered)
+
+
+def make_fetcher(
+    settings: Settings, db: Database, jobs: JobQueue, dialing: Dialing | None = None
+) -> TitleFetcher:
+    """What fetches titles, with the bounds that the settings give."""
+    evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
+    secret = settings.resolved_secret_key()
+    domains = DomainService(db, evictions, secret, settings.default_domain)
+    links = management_services(settings, db, domains, evictions, KnownRules(db, evictions)).links
+    connect_seconds = min(_CONNECT_SECONDS, settings.fetch_seconds)
+    reader = PageReader(
+        dialing or Dialing(connect_seconds=connect_seconds, threads=2 * settings.job_threads),
+        user_agent=f"Mozilla/5.0 (compatible; Signpost; +{settings.public_url}/)",
+        total_seconds=settings.fetch_seconds,
+        size_bytes=_PAGE_BYTES,
+    )
+    return TitleFetcher(db, links, reader, jobs.fetch_titles)
+
+
+def _leave_logging(**_: object) -> None:
+    """Nothing: to be there is what keeps Celery from setting up logs of its own."""

@@ -1,0 +1,1 @@
+"""Titles of links that have none."""
