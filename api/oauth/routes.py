@@ -81,7 +81,8 @@ def update_oauth_client(oauth_client_id: int, body: dict[str, Any]) -> Response:
 @blueprint.fails(404, 409)
 def renew_oauth_client_secret(oauth_client_id: int) -> Response:
     """Give an OAuth client a new secret; the old one counts no more"""
-    row, secret = _clients().renew_secret(principal().workspace_id, oauth_client_id)
+    caller = principal()
+    row, secret = _clients().renew_secret(caller.workspace_id, oauth_client_id, caller)
     return json_response(present_client(row) | {"client_secret": secret}, 200, _NO_STORE)
 
 

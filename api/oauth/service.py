@@ -106,7 +106,7 @@ class OAuthClients:
             if not changes:
                 return before
             _check(before._asdict() | changes, confidential=before.confidential)
-            _check_granted(set(changes.get("scopes", ())) - set(before.scopes), granted_by)
+            _check_granted(_gained(before, changes), granted_by)
             row = _found(store.update_client(session, workspace, identifier, changes))
             if not set(before.scopes) <= set(row.scopes):
                 revoked.append(self._revocations.revoke(session, CLIENT, row.client_id))
@@ -114,18 +114,22 @@ class OAuthClients:
             self._revocations.tell(revoked)
         return row
 
-    def renew_secret(self, workspace: int, identifier: int) -> tuple[AnyRow, str]:
+    def renew_secret(
+        self, workspace: int, identifier: int, granted_by: Principal
+    ) -> tuple[AnyRow, str]:
         """A new secret in the place of the old one, which counts no more.
 
         Raises:
             NotFound: the workspace has no such client.
             PublicClient: it has none.
+            Forbidden: whoever has the secret has scopes that `granted_by` lacks.
         """
         secret = make_secret()
         with self._db.write_directory() as session:
             row = _found(store.get_client(session, workspace, identifier))
             if not row.confidential:
                 raise PublicClient
+            _check_granted(row.scopes, granted_by)
             changes = {"secret_hash": secret.digest}
             row = _found(store.update_client(session, workspace, identifier, changes))
         return row, secret.text
@@ -162,6 +166,15 @@ def _check_granted(scopes: Sequence[str] | set[str], granted_by: Principal | Non
     for scope in sorted(scopes):
         if granted_by is not None and scope not in granted_by.scopes:
             raise Forbidden(scope)
+
+
+def _gained(before: AnyRow, changes: dict[str, Any]) -> set[str]:
+    """The scopes that a change gives somebody: new ones; all, where tokens are sent elsewhere or
+    are had in another way."""
+    scopes = set(changes.get("scopes", before.scopes))
+    if changes.keys() & {"redirect_uris", "grant_types"}:
+        return scopes
+    return scopes - set(before.scopes)
 
 
 def _found(row: AnyRow | None) -> AnyRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
 
 _DEADLINE_SECONDS = 2.0
+# Anybody may ask, without a credential, and each question takes a connection to the database.
+_KEPT_SECONDS = 1.0
+# Who waits for a start or a recovery learns of it soon.
+_KEPT_BAD_SECONDS = 0.1
 _SCHEMA = text(
     "SELECT to_regclass('alembic_version_directory') IS NOT NULL"
     " AND to_regclass('alembic_version_shard') IS NOT NULL"
@@ -27,6 +32,7 @@ _SCHEMA = text(
 
 
 Details = dict[str, Any]
+Report = tuple[bool, dict[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +70,22 @@ class HealthService:
             if redis_url
             else None
         )
+        self._ready = _Kept(self._ask_all)
+        self._started = _Kept(lambda: _report([Check("schema", self._ask_schema, required=True)]))
 
-    def ready(self) -> tuple[bool, dict[str, Any]]:
+    def ready(self) -> Report:
         """Whether requests should come here, and the state of each dependency.
 
         Redis away is degraded, not unready: caches and limits go on in the process. So is the
         broker: clicks wait in the spool, until that is full.
         """
+        return self._ready()
+
+    def started(self) -> Report:
+        """Whether the schema is there."""
+        return self._started()
+
+    def _ask_all(self) -> Report:
         checks = [Check("database", self._ask_database, required=True)]
         if self._redis is not None:
             checks.append(Check("redis", self._ask_redis, required=False))
@@ -79,10 +94,6 @@ class HealthService:
         if self._shipper is not None:
             checks.append(Check("queue", self._ask_queue, required=False))
         return _report(checks)
-
-    def started(self) -> tuple[bool, dict[str, Any]]:
-        """Whether the schema is there."""
-        return _report([Check("schema", self._ask_schema, required=True)])
 
     def _ask_database(self) -> None:
         with self._db.read_directory() as session:
@@ -114,7 +125,24 @@ class HealthService:
         return {"since": since} | ({"reason": state.trouble} if state.trouble else {})
 
 
-def _report(checks: list[Check]) -> tuple[bool, dict[str, Any]]:
+class _Kept:
+    """A report that is made at most once in a while, however many ask for it."""
+
+    def __init__(self, make: Callable[[], Report]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._until = 0.0
+
+    def __call__(self) -> Report:
+        with self._lock:
+            if time.monotonic() >= self._until:
+                self._report = self._make()
+                seconds = _KEPT_SECONDS if self._report[0] else _KEPT_BAD_SECONDS
+                self._until = time.monotonic() + seconds
+            return self._report
+
+
+def _report(checks: list[Check]) -> Report:
     # Threads of a pool that is not waited for: a dependency that hangs must not hang the answer.
     pool = ThreadPoolExecutor(max_workers=len(checks))
     started = time.monotonic()

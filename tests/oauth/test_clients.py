@@ -117,6 +117,18 @@ def test_nobody_grants_a_client_more_than_they_may(caller: Caller) -> None:
     assert admin.patch(f"/oauth-clients/{made['id']}", {"name": "New"}).status_code == 200
 
 
+def test_nobody_takes_over_a_client_that_may_more_than_they(
+    caller: Caller, program: Program
+) -> None:
+    admin = caller.with_scopes("workspace:admin")
+    path = f"/oauth-clients/{program.id}"
+    problem(admin.post(f"{path}/secret"), 403, "insufficient-scope")
+    elsewhere = {"grant_types": CODE, "redirect_uris": ["https://elsewhere.example/"]}
+    problem(admin.patch(path, elsewhere), 403, "insufficient-scope")
+    assert program.ask(grant_type="client_credentials").status_code == 200
+    assert caller.patch(path, elsewhere).status_code == 200
+
+
 def test_change_is_checked_as_a_whole(caller: Caller) -> None:
     made = caller.post("/oauth-clients", body()).json or {}
     path = f"/oauth-clients/{made['id']}"

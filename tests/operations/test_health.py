@@ -6,12 +6,14 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from flask import Flask
 
 from api.app import create_app
+from api.operations.health import HealthService
 from config.settings import Settings
 from tests.conftest import METRICS_TOKEN, OPERATOR
 
@@ -126,6 +128,24 @@ def test_everybody_sees_what_is_up_and_only_an_operator_why_not(tmp_path: Path) 
         told = (app.test_client().get(path, headers=OPERATOR).json or {})["checks"]
         assert set(told) == set((public.json or {})["checks"])
         assert all(check["reason"] for check in told.values() if check["status"] == "down")
+
+
+def test_many_who_ask_cost_one_question(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def note(self: HealthService) -> None:
+        time.sleep(0.1)
+        asked.append(self)
+
+    time.sleep(1.1)  # what others were told is forgotten
+    monkeypatch.setattr(HealthService, "_ask_database", note)
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda _: app.test_client().get("/health/ready"), range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(asked) == 1
+    time.sleep(1.1)
+    app.test_client().get("/health/ready")
+    assert len(asked) == 2
 
 
 def test_docs_load_only_what_is_served_here(app: Flask) -> None:
