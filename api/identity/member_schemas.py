@@ -13,20 +13,18 @@ from api.core.principal import ROLES
 from api.core.schemas import EXAMPLE_TIME, Id, PageQuery, Schema, UtcTime, page_of
 from api.identity.addresses import MAX_LENGTH
 from api.identity.invitations import Accepted
+from api.identity.schemas import NAME_RULE
 
 EXAMPLE_EMAIL = "ann@example.com"
 _ROLES = (
     "`owner`: everything; `editor`: links, statistics and transfers; `viewer`: reads links and "
     "statistics."
 )
-_NAME = validate.And(
-    validate.Length(1, 200), validate.Regexp(r"\s*\S", error="Must not be only white space.")
-)
 
 
 def name_field(**kwargs: Any) -> ma.fields.String:
     """The name of a person."""
-    return ma.fields.String(validate=_NAME, metadata={"example": "Ann Example"}, **kwargs)
+    return ma.fields.String(validate=NAME_RULE, metadata={"example": "Ann Example"}, **kwargs)
 
 
 def password_field(**kwargs: Any) -> ma.fields.String:

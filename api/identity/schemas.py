@@ -20,7 +20,7 @@ from api.core.schemas import (
     page_of,
 )
 
-_name = validate.And(
+NAME_RULE = validate.And(
     validate.Length(1, 200), validate.Regexp(r"\s*\S", error="Must not be only white space.")
 )
 
@@ -48,11 +48,11 @@ class WorkspaceOut(Schema):
 
 
 class WorkspaceIn(Schema):
-    name = ma.fields.String(required=True, validate=_name, metadata={"example": "Acme"})
+    name = ma.fields.String(required=True, validate=NAME_RULE, metadata={"example": "Acme"})
     key_name = ma.fields.String(
         load_default=None,
         allow_none=True,
-        validate=_name,
+        validate=NAME_RULE,
         metadata={
             "description": "Also make an API key of this name, with the scopes of the credential "
             "that makes the workspace.",
@@ -71,7 +71,7 @@ class NewWorkspaceOut(WorkspaceOut):
 
 
 class WorkspacePatch(Schema):
-    name = ma.fields.String(validate=_name, metadata={"example": "Acme"})
+    name = ma.fields.String(validate=NAME_RULE, metadata={"example": "Acme"})
     reuse_deleted_slugs = StrictBoolean(metadata={"example": True})
     click_retention_days = StrictInteger(
         allow_none=True,
@@ -85,7 +85,7 @@ class WorkspacePatch(Schema):
 
 
 class ApiKeyIn(Schema):
-    name = ma.fields.String(required=True, validate=_name, metadata={"example": "CI"})
+    name = ma.fields.String(required=True, validate=NAME_RULE, metadata={"example": "CI"})
     scopes = ma.fields.List(
         ma.fields.String(validate=validate.OneOf(tuple(SCOPES))),
         load_default=lambda: list(SCOPES),
