@@ -65,13 +65,23 @@ FILL_DOMAINS = text(
     SELECT n, :workspace, 'host-' || n || '.example' FROM generate_series(1, 5000) n
     """
 )
+FILL_CLIENTS = text(
+    """
+    INSERT INTO oauth_clients (id, workspace_id, client_id, name, redirect_uris, grant_types,
+                               scopes)
+    SELECT n, :workspace, 'sp_client_' || n, 'client', '{}', '{}', '{}'
+    FROM generate_series(1, 5000) n
+    """
+)
 FILL_ANSWERS = text(
     """
     INSERT INTO idempotency_keys (slot, workspace_id, key, fingerprint)
     SELECT n % 1024, :workspace, n, sha256(n::text::bytea) FROM generate_series(1, 5000) n
     """
 )
-GUARDED = ("links", "link_tags", "link_totals", "idempotency_keys", "api_keys", "domains")
+GUARDED = tuple(
+    "links link_tags link_totals idempotency_keys api_keys domains oauth_clients".split()
+)
 
 SORTS = ("created_at", "-created_at", "updated_at", "-updated_at")
 FILTERS = (
@@ -126,7 +136,7 @@ def filled(
             for caller, links in ((large, LARGE), (small, SMALL)):
                 workspace = {"workspace": caller.workspace_id, "links": links}
                 connection.execute(FILL_LINKS, workspace)
-            for directory in (FILL_KEYS, FILL_DOMAINS, FILL_ANSWERS):
+            for directory in (FILL_KEYS, FILL_DOMAINS, FILL_CLIENTS, FILL_ANSWERS):
                 connection.execute(directory, {"workspace": large.workspace_id})
             connection.execute(FILL_TAGS)
             connection.execute(FILL_TOTALS)
@@ -214,6 +224,7 @@ def test_requests_about_one_link_read_indexes(filled: Filled) -> None:
             lambda: caller.post("/links/batch", {"operations": [creation] * 2}),  # noqa: B023
             lambda: caller.get("/api-keys"),  # noqa: B023
             lambda: caller.get("/domains"),  # noqa: B023
+            lambda: caller.get("/oauth-clients"),  # noqa: B023
             lambda: caller.delete(path),  # noqa: B023
         ):
             assert_no_scan(app, request)
