@@ -112,6 +112,10 @@ def _transport(settings: Settings) -> dict[str, Any]:
 def _redis_url(url: str) -> str:
     """As kombu spells it: it has a scheme of its own for sockets of the file system."""
     parts = urlsplit(url)
+    if parts.scheme == "rediss" and "ssl_cert_reqs" not in parse_qs(parts.query):
+        # Where nothing is said of TLS, kombu takes any server for ours.
+        query = "&".join(filter(None, (parts.query, "ssl_cert_reqs=required")))
+        return parts._replace(query=query).geturl()
     if parts.scheme != "unix":
         return url
     database = parse_qs(parts.query).get("db", ["0"])[0]

@@ -19,6 +19,7 @@ from api.core.database.routing import Database
 from api.core.decisions import LimitDecisions
 from api.core.evictions import Evictions
 from api.core.limits import AddressLimits, Rule, TooManyTries
+from api.jobs.application import make_celery
 from api.limits.limiter import PlanLimiter
 from api.live.publisher import LivePublisher
 from api.operations.health import HealthService
@@ -119,6 +120,16 @@ def health(url: str) -> bool:
     return bool(state["checks"]["redis"]["status"] == "up")
 
 
+def jobs(url: str) -> bool:
+    """Celery, which reads URLs in a way of its own."""
+    kind = "amqp_url" if url.startswith("amqp") else "redis_url"
+    celery = make_celery(Settings.load({kind.upper(): url}))
+    assert celery is not None
+    with celery.connection_for_write() as connection:
+        connection.ensure_connection(max_retries=1, interval_start=0, timeout=5)
+        return connection.default_channel is not None
+
+
 def broker(url: str) -> bool:
     """Shipper, consumer and dead letters connect so."""
     settings = replace(Settings(), amqp_queue=f"tls-{uuid.uuid4().hex[:8]}")
@@ -129,5 +140,5 @@ def broker(url: str) -> bool:
 
 DATABASE_CLIENTS: list[Callable[[str], bool]] = [sessions, single_statements, migrations]
 REDIS_CLIENTS: list[Callable[[str], bool]] = [
-    *(evictions, copies, limits, plans, answers, live, health)
+    *(evictions, copies, limits, plans, answers, live, health, jobs)
 ]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg2
 import pytest
+from kombu.exceptions import OperationalError as KombuOperationalError
 from sqlalchemy.exc import OperationalError
 
 from api.clicks.queue.broker import FAILURES
@@ -19,11 +20,11 @@ from tests.services.certificates import Authority
 from tests.services.postgres import PrivatePostgres
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.redis import PrivateRedis
-from tests.transport.servers import DATABASE_CLIENTS, REDIS_CLIENTS, broker, sessions
+from tests.transport.servers import DATABASE_CLIENTS, REDIS_CLIENTS, broker, jobs, sessions
 
 Client = Callable[[str], bool]
 # What our clients raise where they do not take the server for what it should be.
-REFUSALS = (Unavailable, OSError, OperationalError, *FAILURES)
+REFUSALS = (Unavailable, OSError, OperationalError, KombuOperationalError, *FAILURES)
 
 
 def answers(client: Client, url: str) -> bool:
@@ -83,6 +84,8 @@ def test_redis_is_known_by_its_authority_and_its_name(
     assert answers(client, cache.url(right))
     assert not answers(client, cache.url(f"ssl_ca_certs={stranger.file}"))
     assert not answers(client, cache.url(right, host="127.0.0.1"))
+    # Without a file, what the system trusts: never anybody.
+    assert not answers(client, cache.url(""))
     assert not answers(client, cache.url("").replace("rediss:", "redis:"))
 
 
@@ -105,20 +108,21 @@ def test_redis_knows_a_client_by_its_certificate(
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.parametrize("client", [broker, jobs], ids=lambda client: client.__name__)
 def test_rabbitmq_is_known_by_its_authority_and_its_name(
-    queue: PrivateRabbitMQ, authority: Authority, stranger: Authority
+    queue: PrivateRabbitMQ, authority: Authority, stranger: Authority, client: Client
 ) -> None:
     right = f"cacertfile={authority.file}"
     issued = authority.issue("client")
 
-    assert answers(broker, queue.tls_url(right))
+    assert answers(client, queue.tls_url(right))
     assert answers(
-        broker, queue.tls_url(f"{right}&certfile={issued.certificate}&keyfile={issued.key}")
+        client, queue.tls_url(f"{right}&certfile={issued.certificate}&keyfile={issued.key}")
     )
     assert answers(
-        broker, queue.tls_url(f"{right}&server_name_indication=localhost", host="127.0.0.1")
+        client, queue.tls_url(f"{right}&server_name_indication=localhost", host="127.0.0.1")
     )
-    assert not answers(broker, queue.tls_url(f"cacertfile={stranger.file}"))
-    assert not answers(broker, queue.tls_url(right, host="127.0.0.1"))
-    assert not answers(broker, queue.tls_url(""))
-    assert not answers(broker, queue.tls_url("").replace("amqps:", "amqp:"))
+    assert not answers(client, queue.tls_url(f"cacertfile={stranger.file}"))
+    assert not answers(client, queue.tls_url(right, host="127.0.0.1"))
+    assert not answers(client, queue.tls_url(""))
+    assert not answers(client, queue.tls_url("").replace("amqps:", "amqp:"))
