@@ -58,8 +58,8 @@ def test_slug_of_several_segments_is_found(make_app: AppMaker, caller: Caller) -
 @pytest.mark.parametrize(
     "path",
     [
-        "/api", "/api/v2/links", "/API/v1", "/docs/nothing", "/health", "/health/x", "/metrics",
-        "/oauth/token", "/.well-known/security.txt", "/sitemap.xml", "/static/x.js", "/admin",
+        "/api", "/api/v2/links", "/API/v1", "/docs/nothing", "/health", "/health/x", "/metrics/x",
+        "/oauth/nothing", "/.well-known/security.txt", "/sitemap.xml", "/static/x.js", "/admin",
         "/%61pi", "/doc%C5%BF",
     ],
 )  # fmt: skip
