@@ -14,6 +14,7 @@ from authlib.oauth2.rfc6749 import ClientMixin
 from authlib.oauth2.rfc8628 import DEVICE_CODE_GRANT_TYPE
 
 from api.core.database.sessions import AnyRow
+from api.core.principal import SCOPES
 
 CODE, CREDENTIALS, REFRESH = "authorization_code", "client_credentials", "refresh_token"
 DEVICE: str = DEVICE_CODE_GRANT_TYPE
@@ -127,6 +128,15 @@ def scope_text(scopes: Iterable[str]) -> str:
 
 def client_values(secret: NewSecret | None, **given: Any) -> dict[str, Any]:
     """The columns of a new client."""
-    given["scopes"] = sorted(set(given["scopes"]))
-    given["grant_types"] = [kind for kind in GRANT_TYPES if kind in given["grant_types"]]
-    return given | {"client_id": make_client_id(), "secret_hash": secret and secret.digest}
+    made = {"client_id": make_client_id(), "secret_hash": secret.digest if secret else None}
+    return normalised(given) | made
+
+
+def normalised(values: dict[str, Any]) -> dict[str, Any]:
+    """The same, each scope and each grant once and in one order."""
+    orders: dict[str, Iterable[str]] = {"scopes": sorted(SCOPES), "grant_types": GRANT_TYPES}
+    return values | {
+        name: [each for each in order if each in values[name]]
+        for name, order in orders.items()
+        if name in values
+    }

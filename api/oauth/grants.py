@@ -47,7 +47,11 @@ class ClientCredentials(ClientCredentialsGrant):  # type: ignore[misc] # the lib
         if scope is None:
             raise InvalidScopeError
         scopes = frozenset(scope.split())
-        return _given(self, lambda: self.server.issuer.for_client(client, scopes))
+        try:
+            token = self.server.issuer.for_client(client, scopes)
+        except NothingGranted:
+            raise InvalidScopeError from None
+        return 200, token, self.TOKEN_RESPONSE_HEADER
 
 
 class GoodCode:
@@ -233,10 +237,8 @@ class DeviceCode(DeviceCodeGrant):  # type: ignore[misc]
 
 
 def _given(grant: Any, give: Callable[[], dict[str, Any]]) -> TokenAnswer:
-    """What is given, or why nothing is, in the protocol's words."""
+    """What a person's consent gives; nothing where nothing is left of it."""
     try:
         return 200, give(), grant.TOKEN_RESPONSE_HEADER
-    except GrantRefused:
+    except (GrantRefused, NothingGranted):
         raise InvalidGrantError from None
-    except NothingGranted:
-        raise InvalidScopeError from None

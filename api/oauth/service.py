@@ -20,6 +20,7 @@ from api.oauth.clients import (
     Client,
     client_values,
     make_secret,
+    normalised,
     wrong_redirect_uri,
 )
 from api.oauth.revocations import CLIENT, Revocations
@@ -107,6 +108,7 @@ class OAuthClients:
                 return before
             _check(before._asdict() | changes, confidential=before.confidential)
             _check_granted(_gained(before, changes), granted_by)
+            changes = normalised(changes)
             row = _found(store.update_client(session, workspace, identifier, changes))
             if not set(before.scopes) <= set(row.scopes):
                 revoked.append(self._revocations.revoke(session, CLIENT, row.client_id))

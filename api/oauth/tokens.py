@@ -17,7 +17,7 @@ from api.core.errors import Unauthenticated, Unavailable
 from api.core.ids import MAX_ID
 from api.core.principal import SCOPES, Principal
 from api.oauth.keyfile import Keys
-from api.oauth.keys import ALGORITHMS, Key
+from api.oauth.keys import ALGORITHMS, Key, KeyRing
 from api.oauth.lives import SKEW_SECONDS, TOKEN_SECONDS
 
 # Our own are a fifth of it.
@@ -102,6 +102,10 @@ class Tokens:
             sub={"essential": True},
             client_id={"essential": True},
         )
+
+    def ring(self) -> KeyRing:
+        """The keys that count now; another object where they have changed."""
+        return self._keys.ring()
 
     def write(self, token: AccessToken) -> str:
         """The token, signed.

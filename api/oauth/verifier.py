@@ -6,16 +6,23 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
+from typing import NamedTuple
 
 from api.core.principal import Authenticator, Principal
+from api.oauth.keys import KeyRing
 from api.oauth.lives import SKEW_SECONDS
 from api.oauth.outsiders import OutsideVerifier
 from api.oauth.revocations import Revocations
 from api.oauth.tokens import AccessToken, Tokens, looks_like_token, refused
 
 _MAX_TOKENS = 10_000
-# A key that is taken away takes its tokens along as soon as the file of keys is looked at again.
-_KNOWN_SECONDS = 30.0
+
+
+class _Known(NamedTuple):
+    token: AccessToken
+    principal: Principal
+    # With which the signature was checked: another one may not have the key any more.
+    ring: KeyRing
 
 
 class TokenVerifier:
@@ -25,7 +32,7 @@ class TokenVerifier:
     def __init__(self, tokens: Tokens, revocations: Revocations) -> None:
         self._tokens = tokens
         self._revocations = revocations
-        self._known: OrderedDict[bytes, tuple[AccessToken, Principal, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._lock = threading.Lock()
 
     def authenticate(self, credential: str) -> Principal:
@@ -35,7 +42,7 @@ class TokenVerifier:
             Unauthenticated: it does not count, whyever.
             Unavailable: nobody can tell what is revoked.
         """
-        return self._judge(credential)[1]
+        return self._judge(credential).principal
 
     def token_of(self, credential: str) -> AccessToken:
         """What an access token says.
@@ -43,21 +50,22 @@ class TokenVerifier:
         Raises:
             Unauthenticated, Unavailable: as for `authenticate`.
         """
-        return self._judge(credential)[0]
+        return self._judge(credential).token
 
-    def _judge(self, credential: str) -> tuple[AccessToken, Principal]:
+    def _judge(self, credential: str) -> _Known:
         digest = hashlib.sha256(credential.encode(errors="replace")).digest()
+        ring = self._tokens.ring()
         found = self._known.get(digest)
-        if found is None or time.monotonic() > found[2]:
+        if found is None or found.ring is not ring:
             token = self._tokens.read(credential)
-            found = (token, token.principal(), time.monotonic() + _KNOWN_SECONDS)
+            found = _Known(token, token.principal(), ring)
             self._remember(digest, found)
-        token, principal, _ = found
+        token = found.token
         if token.expires_at + SKEW_SECONDS <= time.time() or self._revocations.covers(token):
             raise refused()
-        return token, principal
+        return found
 
-    def _remember(self, digest: bytes, found: tuple[AccessToken, Principal, float]) -> None:
+    def _remember(self, digest: bytes, found: _Known) -> None:
         with self._lock:
             self._known[digest] = found
             self._known.move_to_end(digest)

@@ -17,7 +17,8 @@ _DESCRIPTION = """\
 Signpost turns URLs into short links on your own domains, redirects their visitors, counts every \
 click exactly once and answers questions about them.
 
-Send an API key as `Authorization: Bearer sp_live_…`. Bodies are JSON in UTF-8, times are \
+Send an API key (`sp_live_…`) or an access token of OAuth 2 as `Authorization: Bearer`; how to get \
+tokens is at `/.well-known/oauth-authorization-server`. Bodies are JSON in UTF-8, times are \
 RFC 3339 in UTC, ids are strings. Errors are problem details (RFC 9457); their `type` names the \
 problem, their `instance` the request. Lists are read page by page with the `next_cursor` of the \
 page before.
@@ -166,7 +167,7 @@ _LIMIT_HEADERS = {
 
 def _scopes_text() -> str:
     lines = (f"- `{scope}`: {meaning}" for scope, meaning in SCOPES.items())
-    return "An API key (`sp_live_…`). Scopes:\n\n" + "\n".join(lines)
+    return "An API key (`sp_live_…`) or an access token of OAuth 2. Scopes:\n\n" + "\n".join(lines)
 
 
 def _operation(name: str, summary: str, tag: str = "redirects") -> dict[str, Any]:

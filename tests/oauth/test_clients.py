@@ -139,6 +139,16 @@ def test_change_is_checked_as_a_whole(caller: Caller) -> None:
     assert caller.patch(path, {}).json == changed
 
 
+def test_what_is_named_twice_counts_once(caller: Caller) -> None:
+    twice = {"scopes": ["stats:read", "links:read", "stats:read"]}
+    made = caller.post("/oauth-clients", body(**twice)).json or {}
+    assert made["scopes"] == ["links:read", "stats:read"]
+    more = {"grant_types": ["client_credentials", "client_credentials"], **twice}
+    changed = caller.patch(f"/oauth-clients/{made['id']}", more).json or {}
+    assert changed["scopes"] == ["links:read", "stats:read"]
+    assert changed["grant_types"] == ["client_credentials"]
+
+
 def test_new_secret_replaces_the_old_one(program: Program, caller: Caller) -> None:
     answer = caller.post(f"/oauth-clients/{program.id}/secret")
     assert answer.status_code == 200

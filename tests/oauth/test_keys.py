@@ -27,7 +27,9 @@ from api.core.errors import Unauthenticated, Unavailable
 from api.oauth.keyfile import KeyFile, Keys
 from api.oauth.keys import KeyRing, RotationUnderWay, UnusableKeys
 from api.oauth.lives import ACCEPTED_SECONDS
+from api.oauth.revocations import Revocations
 from api.oauth.tokens import AccessToken, Tokens
+from api.oauth.verifier import TokenVerifier
 from config.settings import Settings, SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -178,6 +180,23 @@ def test_compromised_keys_count_no_more(tmp_path: Path) -> None:
     with pytest.raises(Unauthenticated):
         tokens.read(before)
     assert tokens.read(tokens.write(a_token("new"))).token_id == "new"
+
+
+def test_known_token_ends_with_its_compromised_key(
+    tmp_path: Path, revocations: Revocations
+) -> None:
+    settings = settings_of(tmp_path)
+    tokens = Tokens(Keys(settings), "http://sign.test")
+    verifier = TokenVerifier(tokens, revocations)
+    text = tokens.write(a_token())
+    assert verifier.token_of(text).token_id == "x"
+    KeyFile(settings.jwt_keys_path).change(lambda ring: ring.rotated(int(time.time()), 0))
+    time.sleep(1.1)
+    assert verifier.token_of(text).token_id == "x"
+    KeyFile(settings.jwt_keys_path).change(lambda ring: ring.replaced(int(time.time())))
+    time.sleep(1.1)
+    with pytest.raises(Unauthenticated):
+        verifier.token_of(text)
 
 
 def test_broken_file_leaves_the_keys_that_were_read(tmp_path: Path) -> None:

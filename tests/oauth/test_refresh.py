@@ -121,6 +121,16 @@ def test_who_leaves_the_workspace_takes_the_family_along(
     oauth_error(refresh(app_client, given["refresh_token"]), "invalid_grant")
 
 
+def test_disabled_user_refreshes_nothing(app_client: Program, caller: Caller) -> None:
+    from api.identity.users import UserService
+
+    member = caller.with_role("editor")
+    given = Flow(app_client).tokens(Person.of(member))
+    users: UserService = caller.app.extensions["signpost.services"][UserService]
+    users.disable_user(member.user_id)
+    oauth_error(refresh(app_client, given["refresh_token"]), "invalid_grant")
+
+
 def test_refresh_token_of_another_client_is_of_no_use(
     app_client: Program, person: Person, caller: Caller
 ) -> None:
