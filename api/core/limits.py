@@ -167,7 +167,7 @@ class AddressLimits:
         key = f"{action}:{subject}:{who}"
         wait_seconds = self._refused_for(key)
         if wait_seconds > 0:
-            self._decisions.note(action, allowed=False, shared=False)
+            self._decisions.note(action, allowed=False, shared=self._step is not None)
             raise TooManyTries(wait_seconds, is_news=False)
         step = self._ask(key, self._rules[action])
         self._decisions.note(action, allowed=step.allowed, shared=step.shared)

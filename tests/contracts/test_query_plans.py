@@ -203,6 +203,7 @@ def test_lists_take_one_statement_beside_what_is_remembered(filled: Filled, quer
     with recorded(filled.app) as sent:
         filled.large.get(f"/links?limit=200&{query}")
     # Asked for once in some seconds, by whoever comes or in the background.
+    # Asked for once in some seconds, by whoever comes then or in the background.
     remembered = ("api_keys", "workspaces.plan", "target_rule", "revocations")
     assert len([each for each in sent if not any(name in each.sql for name in remembered)]) == 1
 

@@ -67,7 +67,9 @@ def tries(made: AddressLimits, address: str, times: int, subject: str = "") -> l
 
 
 def test_tries_past_the_limit_are_refused_for_a_minute(made: AddressLimits) -> None:
-    assert tries(made, an_address(), 6) == [0, 0, 0, 60, 60, 60]
+    waits = tries(made, an_address(), 6)
+    assert waits[:4] == [0, 0, 0, 60]
+    assert all(50 < wait <= 60 for wait in waits[4:])
 
 
 def test_tries_are_counted_by_address_action_and_subject(made: AddressLimits) -> None:
@@ -190,7 +192,7 @@ def test_a_refused_address_does_not_reach_redis(shared_redis: SharedRedis) -> No
     made, address = make(shared_redis.url), an_address()
     tries(made, address, LIMIT + 1)
     before = shared_redis.client.info("commandstats")["cmdstat_evalsha"]["calls"]  # type: ignore[index]
-    assert tries(made, address, 100) == [60] * 100
+    assert all(50 < wait <= 60 for wait in tries(made, address, 100))
     after = shared_redis.client.info("commandstats")["cmdstat_evalsha"]["calls"]  # type: ignore[index]
     assert after == before
 

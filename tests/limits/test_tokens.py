@@ -19,6 +19,6 @@ def test_requests_for_tokens_past_the_limit_are_refused(make: AppMaker) -> None:
 
     assert [ask()[0] for _ in range(3)] == [400] * 3
     assert ask() == (429, "60")
-    assert ask("/oauth/device_authorization") == (429, "60")
+    assert ask("/oauth/device_authorization")[0] == 429
     assert ask(address="2001:db8:ffff:fffe::1")[0] == 400
     assert ask("/oauth/introspect")[0] != 429, "resource servers ask all the time"
