@@ -59,9 +59,11 @@ class Rule(NamedTuple):
 class Glob:
     """A pattern in which `*` stands for any characters, also none; of the whole address."""
 
-    __slots__ = ("_first", "_last", "_middle")
+    __slots__ = ("_first", "_last", "_middle", "longest")
 
     def __init__(self, pattern: str) -> None:
+        # What any text that it hits has in it: of many patterns most are ruled out by this alone.
+        self.longest = max(pattern.split("*"), key=len)
         self._first, *rest = pattern.split("*")
         self._last = rest.pop() if rest else None
         self._middle = [piece for piece in rest if piece]
@@ -125,9 +127,10 @@ class OwnRules:
             if block is not None:
                 return block
             _, _, host = host.partition(".")
-        for glob, block in self.patterns.values():
-            if any(map(glob.hits, spellings)):
-                return block
+        for text in spellings:
+            for glob, block in self.patterns.values():
+                if glob.longest in text and glob.hits(text):
+                    return block
         return None
 
 
