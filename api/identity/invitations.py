@@ -217,6 +217,7 @@ class InvitationService:
                 email=invitation.email,
                 name=name,
                 password_hash=password_hash,
+                invited=True,
             )
             if user is None:
                 raise EmailTaken

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     CheckConstraint,
     DateTime,
     ForeignKey,
@@ -61,6 +62,8 @@ class User(DirectoryTable):
     disabled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     # Sessions of browsers that began before count no more.
     signed_out_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    # Came by an invitation, whose token whoever invited had, too: the address is only their word.
+    invited: Mapped[bool] = mapped_column(Boolean, server_default=text("false"))
 
     __table_args__ = (
         CheckConstraint("email = lower(email) AND length(email) BETWEEN 3 AND 254", name="email"),

@@ -21,6 +21,7 @@ _USER = (
     User.updated_at,
     User.disabled_at,
     User.signed_out_at,
+    User.invited,
     User.password_hash.is_not(None).label("has_password"),
 )
 _MEMBER = (
@@ -35,12 +36,12 @@ _MEMBER = (
 
 
 def insert_user(
-    session: WriteSession, identifier: int, *, email: str, name: str, password_hash: str | None
+    session: WriteSession, identifier: int, *, email: str, name: str, **values: Any
 ) -> AnyRow | None:
     """Make a user; None where the address is somebody's."""
     statement = (
         insert(User)
-        .values(id=identifier, email=email, name=name, password_hash=password_hash)
+        .values(id=identifier, email=email, name=name, **values)
         .on_conflict_do_nothing(index_elements=["email"])
         .returning(*_USER)
     )

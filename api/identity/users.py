@@ -199,6 +199,14 @@ class UserService:
         now = datetime.now(UTC)
         return self._update(user, {"password_hash": hash_of(password), "signed_out_at": now})
 
+    def vouch_for_user(self, user: int) -> AnyRow:
+        """Say that an invited user is whose address they have; an operator's way.
+
+        Raises:
+            NotFound: there is no such user.
+        """
+        return self._update(user, {"invited": False})
+
     def disable_user(self, user: int) -> AnyRow:
         """Let a user do nothing any more: sessions, keys, tokens and open invitations end.
 

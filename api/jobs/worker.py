@@ -90,7 +90,7 @@ class JobWorker:
 
     def _look(self) -> None:
         # Each worker looks, and none waits for another: what one has offered is not due to others.
-        while not self._stopping.wait(_LOOK_SECONDS * random.uniform(0.5, 1.5)):  # noqa: S311
+        while not self._stopping.wait(_LOOK_SECONDS * random.uniform(0.5, 1.5)):  # nosec B311 # noqa: S311
             try:
                 offered = self._titles.offer_due()
             except Unavailable as error:

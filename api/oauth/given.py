@@ -92,7 +92,7 @@ class GivenTokens:
         if row is None or row.used_at or row.expired or row.revoked_at:
             return None
         facts = {
-            "token_type": "refresh_token",
+            "token_type": "refresh_token",  # nosec B105 - the name of a kind
             "scope": scope_text(row.scopes),
             "sub": str(row.user_id),
             "iss": self._tokens.issuer,

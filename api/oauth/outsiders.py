@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -22,6 +23,8 @@ from api.oauth.lives import SKEW_SECONDS
 from api.oauth.outside import OutsideTokens
 from api.oauth.tokens import refused
 
+log = logging.getLogger(__name__)
+
 # Names the workspace, for people who are members of several.
 WORKSPACE_CLAIM = "signpost_workspace"
 _MAX_SUBJECT = 255
@@ -34,8 +37,9 @@ class OutsideVerifier:
     """Finds the user of a token from outside.
 
     A subject that was seen before is whom it was then. One that was not is the user with the same
-    address, if the issuer has verified it, and if nobody else of this issuer was that user before:
-    an address may be given to somebody else, a subject never (OpenID Connect Core section 5.7).
+    address, if the issuer has verified it, if it is not merely an inviter's word for who they are,
+    and if nobody else of this issuer was that user before: an address may be given to somebody
+    else, a subject never (OpenID Connect Core section 5.7).
     """
 
     def __init__(
@@ -106,6 +110,11 @@ class OutsideVerifier:
             user = self._users.get_user_by_email(email)
         except NotFound:
             raise refused() from None
+        if user.invited:
+            # Whoever invited could have made this user, of an address that is somebody else's, to
+            # wait for them: with the password they would go on being that user.
+            log.warning("user %s came by an invitation: see scripts/users vouch", user.id)
+            raise refused()
         with self._db.write_directory() as session:
             is_theirs = subject_store.insert_subject(session, self.tokens.issuer, subject, user.id)
         if not is_theirs:

@@ -322,3 +322,23 @@ def test_token_ends_while_it_is_remembered(outside: Outside, ann: dict[str, Any]
 def test_wrong_settings_stop_the_start(given: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         Settings.load(given)
+
+
+def test_invited_user_is_nobodys_until_an_operator_vouches(
+    outside: Outside, caller: Caller
+) -> None:
+    """Who invites has the token, and may be the user before the person comes."""
+    email = f"victim-{uuid.uuid4().hex[:12]}@example.com"
+    invitation = caller.post("/invitations", {"email": email, "role": "editor"}).json or {}
+    accepted = outside.app.test_client().post(
+        "/api/v1/invitations/accept",
+        json={"token": invitation["token"], "name": "Victim", "password": "the inviter knows it"},
+    )
+    assert accepted.status_code == 200
+    facts = {"sub": f"victim-{email}", "email": email, "email_verified": True}
+    assert_refused(outside.links(outside.issuer.token(**facts)))
+
+    with outside.app.app_context():
+        users = service(UserService)
+    users.vouch_for_user(users.get_user_by_email(email).id)
+    assert outside.links(outside.issuer.token(**facts)).status_code == 200

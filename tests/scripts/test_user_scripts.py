@@ -18,6 +18,7 @@ from sqlalchemy import text
 from api.audit.service import AuditLog
 from api.core.database.migrate import migrate
 from api.core.database.routing import Database
+from api.core.principal import ROLES, Principal
 from api.identity.bootstrap import bootstrap
 from api.identity.users import SignInRefused, UserService
 from api.services import People, people_services
@@ -261,3 +262,25 @@ def test_change_that_the_log_does_not_know_is_told_to_the_operator(
     assert "an audit event was not written" in done.stderr
     assert key["id"] in done.stderr
     assert key["key"] not in done.stderr
+
+
+def test_user_who_came_by_an_invitation_is_vouched_for_before_anything_else(
+    installation: Installation,
+) -> None:
+    people = installation.people
+    workspace = people.identity.oldest_workspace().id
+    owner = Principal(workspace, 0, ROLES["owner"])
+    _, token = people.invitations.create_invitation(
+        workspace, email=EMAIL, role="viewer", expires_at=None, invited_by=owner
+    )
+    people.invitations.accept_invitation(
+        token, name="Somebody", password=PASSWORD, address="192.0.2.1"
+    )
+    second = people.identity.create_workspace("Second").id
+    arguments = ("--email", EMAIL, "--workspace", str(second))
+    refused = installation.run("create-user", *arguments)
+    assert refused.returncode == 1
+    assert "scripts/users vouch" in refused.stderr
+    assert installation.json("users", "list")["data"][0]["invited"] is True
+    assert installation.json("users", "vouch", EMAIL)["invited"] is False
+    assert installation.json("create-user", *arguments)["created"] is False
