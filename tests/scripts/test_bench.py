@@ -48,6 +48,7 @@ def measured(part: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {one["title"]: one["figures"] for one in made}
 
 
+@pytest.mark.slow
 def test_redirects_beside_rivals(tmp_path: Path) -> None:
     figures = {one["name"]: one for one in measured("redirects", tmp_path)["Redirects"]}
     assert len(figures) == 6

@@ -34,6 +34,7 @@ def test_rates_and_stages_of_few_clicks(tmp_path: Path) -> None:
     assert {"parse", "enrich", "commit", "copy clicks"} <= stages["stages"].keys()
 
 
+@pytest.mark.slow
 def test_questions_about_a_small_year(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     amounts = ("--questions-clicks", "2000", "--questions-links", "20")

@@ -13,6 +13,7 @@ from tests.running import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
+@pytest.mark.slow
 def test_workers_share_what_is_loaded_before_the_fork() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "bench" / "startup", "--runs", "1", "--requests", "400", "--json"],

@@ -103,10 +103,13 @@ def _start(supervisor: Supervisor, folder: Path, with_rabbitmq: bool) -> dict[st
 
 
 def _pytest_command(arguments: Sequence[str]) -> list[str]:
-    """pytest with our plugin, on every core unless the arguments speak of that themselves."""
+    """pytest with our plugin, on every core unless the arguments speak of that themselves.
+
+    One process more than there are cores: many tests wait for servers or for time to pass.
+    """
     command = [sys.executable, "-m", "pytest", "-p", "tests.services.plugin", *arguments]
     if not any(argument.startswith(_PARALLEL_OPTIONS) for argument in arguments):
-        command += ["-n", str(os.cpu_count() or 1)]
+        command += ["-n", str((os.cpu_count() or 1) + 1)]
     return command
 
 
