@@ -140,3 +140,29 @@ def test_updates_are_asked_for_each_lock() -> None:
     for folder in {Path(lock).parent for lock in LOCKS}:
         assert f'"/{folder}"'.replace("/.", "/") in asked
     assert "/bench/rivals/express" in asked
+
+
+# Runs a script as if a module were not installed.
+_WITHOUT = """
+import importlib.util, runpy, sys
+find = importlib.util.find_spec
+missing, script = sys.argv[1:]
+importlib.util.find_spec = lambda name, *more: None if name == missing else find(name, *more)
+sys.argv = [script]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("script", "module", "status"), [("sbom", "cyclonedx_py", 1), ("audit", "pip_audit", 3)]
+)
+def test_tool_that_is_missing_is_named_with_what_installs_it(
+    script: str, module: str, status: int
+) -> None:
+    command = [sys.executable, "-c", _WITHOUT, module, str(ROOT / "scripts" / script)]
+    path = {"PYTHONPATH": str(ROOT / "scripts")}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=path, cwd=ROOT)
+
+    assert done.returncode == status, done.stderr
+    (line,) = done.stderr.splitlines()
+    assert "is not installed: pip install -r requirements/dev.txt" in line
