@@ -50,7 +50,7 @@ class Cursors:
         """
         try:
             content = orjson.loads(base64_decode(self._signer.unsign(cursor)))
-        except BadData:
+        except (BadData, UnicodeEncodeError):  # half of a character is no text at all
             raise InvalidCursor from None
         if content[0] != _digest(question):
             raise InvalidCursor("The cursor belongs to a list with other filters or another order.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from api.core.pagination import Cursors, InvalidCursor
@@ -43,6 +43,7 @@ def test_altered_cursor_is_refused(position: list[int], data: st.DataObject) -> 
 
 
 @given(st.text())
+@example("\ud800")
 def test_any_other_text_is_refused(text: str) -> None:
     with pytest.raises(InvalidCursor):
         CURSORS.read(text, ["q"])
