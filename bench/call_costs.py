@@ -10,7 +10,7 @@ monkey.patch_all()
 import json  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Mapping  # noqa: E402
+from collections.abc import Callable, Mapping, Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from datetime import UTC, datetime  # noqa: E402
 from itertools import cycle  # noqa: E402
@@ -36,74 +36,96 @@ _WARM = 200
 _NEW = b'{"url": "https://example.com/article/1?utm_source=newsletter&utm_medium=email"}'
 
 
-def main(key: str, ids: list[str], calls: int) -> dict[str, dict[str, float]]:
-    """Seconds of CPU of each part of each call."""
-    settings = Settings.load()
-    configure_logging(settings)
-    gevent_wait.install(settings.db_statement_timeout_seconds + 1)
-    app = create_app(settings)
-    runtime, services = app.extensions["signpost"], app.extensions["signpost.services"]
-    caller = app.extensions["signpost.authenticator"](key)
-    db, presenter = runtime.db, services[Presenter]
-    numbers = cycle(map(int, ids))
+class Calls:
+    """One application, one key, and the questions of its routes apart from them."""
 
-    def get() -> Any:
-        number = next(numbers)
-        with db.read_once(slot_of_id(number), caller.workspace_id) as one:
-            return store.ask_link(one, caller.workspace_id, slot_of_id(number), number)
+    def __init__(self, key: str, ids: list[str], calls: int) -> None:
+        self._settings = Settings.load()
+        configure_logging(self._settings)
+        gevent_wait.install(self._settings.db_statement_timeout_seconds + 1)
+        self._app = create_app(self._settings)
+        self._key = key
+        self._path = f"/api/v1/links/{ids[0]}"
+        self._numbers = cycle(map(int, ids))
+        self._calls = calls
+        self._authenticate = self._app.extensions["signpost.authenticator"]
+        self._caller = self._authenticate(key)
+        self._services = self._app.extensions["signpost.services"]
+        self._db = self._app.extensions["signpost"].db
 
-    def page(limit: int) -> Any:
-        for each in db.read_each_once():
+    def parts(self) -> dict[str, dict[str, float]]:
+        """Seconds of CPU of each part of each call."""
+        found = {
+            "Get a link": self._reading(self._path, self._get),
+            "List 10 links": self._reading("/api/v1/links?limit=10", lambda: self._page(10)),
+            "List 50 links": self._reading("/api/v1/links?limit=50", lambda: self._page(50)),
+            "Create a link": self._whole("/api/v1/links", _NEW),
+        }
+        found["Get a link"] |= self._plans()
+        return found
+
+    def _reading(self, path: str, ask: Callable[[], Sequence[Any]]) -> dict[str, float]:
+        rows = ask()
+        return self._whole(path) | {
+            "the API key": self._cost(lambda: self._authenticate(self._key)),
+            "PostgreSQL, our side of the question": self._cost(ask),
+            "shaping and JSON": self._cost(lambda: self._shape(rows)),
+        }
+
+    def _whole(self, path: str, body: bytes | None = None) -> dict[str, float]:
+        return {
+            "the whole call": self._cost(caller_of(self._app, path, self._key, body)),
+            "the same on Flask alone": self._cost(caller_of(bare, path, self._key, body)),
+        }
+
+    def _plans(self) -> dict[str, float]:
+        many = 1_000_000_000
+        both = Plan("both", reads_per_minute=many, api_calls_per_day=many)
+        limits, asked = self._services[LimitService], ask_plan(both, self._caller, writes=False)
+        return {
+            "its plan, without limits": self._cost(self._limit(Plan("none"))),
+            "its plan, in Redis, of a busy caller": self._cost(self._limit(both)),
+            "its plan, in Redis, asked for each call": self._cost(lambda: limits.look(asked)),
+            "its plan, both in the process": self._cost(self._limit(both, redis_url=None)),
+        }
+
+    def _limit(self, plan: Plan, **changes: Any) -> Callable[[], object]:
+        settings = replace(self._settings, plans=(plan,), default_plan=plan.name, **changes)
+        check = create_app(settings).extensions["signpost.limiter"]
+        return lambda: check(self._caller, False)
+
+    def _get(self) -> Sequence[Any]:
+        number = next(self._numbers)
+        slot, workspace = slot_of_id(number), self._caller.workspace_id
+        with self._db.read_once(slot, workspace) as one:
+            return [store.ask_link(one, workspace, slot, number)]
+
+    def _page(self, limit: int) -> Sequence[Any]:
+        rows: Sequence[Any] = ()
+        for each in self._db.read_each_once():
             with each as one:
                 rows = store.ask_links(
-                    one, caller.workspace_id, fields=FIELDS, sort="-created_at", after=None,
+                    one,
+                    self._caller.workspace_id,
+                    fields=FIELDS,
+                    sort="-created_at",
+                    after=None,
                     limit=limit + 1,
-                )  # fmt: skip
+                )
         return rows
 
-    def shape(rows: list[Any]) -> bytes:
-        now = datetime.now(UTC)
-        return to_json({"data": [presenter.link(row, FIELDS, now) for row in rows]})
+    def _shape(self, rows: Sequence[Any]) -> bytes:
+        present, now = self._services[Presenter].link, datetime.now(UTC)
+        return to_json({"data": [present(row, FIELDS, now) for row in rows]})
 
-    def cost(work: Callable[[], object]) -> float:
-        return cpu_of(work, calls)
-
-    def limit(plan: Plan, **changes: Any) -> Callable[[], object]:
-        other = create_app(replace(settings, plans=(plan,), default_plan=plan.name, **changes))
-        check = other.extensions["signpost.limiter"]
-        return lambda: check(caller, False)
-
-    parts: dict[str, dict[str, float]] = {}
-    for name, path, ask in (
-        ("Get a link", f"/api/v1/links/{ids[0]}", get),
-        ("List 10 links", "/api/v1/links?limit=10", lambda: page(10)),
-        ("List 50 links", "/api/v1/links?limit=50", lambda: page(50)),
-    ):
-        found = ask()
-        rows = found if isinstance(found, list) else [found]
-        parts[name] = {
-            "the whole call": cost(caller_of(app, path, key)),
-            "the same on Flask alone": cost(caller_of(bare, path, key)),
-            "the API key": cost(lambda: app.extensions["signpost.authenticator"](key)),
-            "PostgreSQL, our side of the question": cost(ask),
-            "shaping and JSON": cost(lambda rows=rows: shape(rows)),  # type: ignore[misc]
-        }
-    both = Plan("both", reads_per_minute=1_000_000_000, api_calls_per_day=1_000_000_000)
-
-    def look() -> object:
-        return services[LimitService].look(ask_plan(both, caller, writes=False))
-
-    parts["Get a link"] |= {
-        "its plan, without limits": cost(limit(Plan("none"))),
-        "its plan, in Redis, of a busy caller": cost(limit(both)),
-        "its plan, in Redis, asked for each call": cost(look),
-        "its plan, both in the process": cost(limit(both, redis_url=None)),
-    }
-    parts["Create a link"] = {
-        "the whole call": cost(caller_of(app, "/api/v1/links", key, _NEW)),
-        "the same on Flask alone": cost(caller_of(bare, "/api/v1/links", key, _NEW)),
-    }
-    return parts
+    def _cost(self, work: Callable[[], object]) -> float:
+        """Seconds of this process's CPU for one time, on the average."""
+        for _ in range(_WARM):
+            work()
+        before = time.process_time()
+        for _ in range(self._calls):
+            work()
+        return (time.process_time() - before) / self._calls
 
 
 def caller_of(app: Flask, path: str, key: str, body: bytes | None = None) -> Callable[[], None]:
@@ -130,15 +152,5 @@ def caller_of(app: Flask, path: str, key: str, body: bytes | None = None) -> Cal
     return call
 
 
-def cpu_of(work: Callable[[], object], calls: int) -> float:
-    """Seconds of this process's CPU for one call, on the average."""
-    for _ in range(_WARM):
-        work()
-    before = time.process_time()
-    for _ in range(calls):
-        work()
-    return (time.process_time() - before) / calls
-
-
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(**json.load(sys.stdin))))
+    sys.stdout.write(json.dumps(Calls(**json.load(sys.stdin)).parts()))

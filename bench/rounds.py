@@ -107,7 +107,7 @@ def compare(subjects: Sequence[Subject], effort: Effort, progress: Progress) -> 
         warmed.append(_warm_up(subject, effort))
         progress(1)
     runs: list[list[Run]] = [[] for _ in subjects]
-    memories = [Memory(0, 0) for _ in subjects]
+    memories = [Memory(0, 0, 0) for _ in subjects]
     for _ in range(effort.runs):
         for place, subject in enumerate(subjects):
             # Whoever keeps links for a minute has lost them all while others were measured.

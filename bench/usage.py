@@ -24,22 +24,25 @@ def cpu_seconds(process_id: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What a tree of processes holds; `pss_bytes` counts a page that n of them share as 1/n."""
+    """What a tree of processes holds; `pss_bytes` counts a page that n of them share as 1/n, and
+    `private_bytes` only those that nobody shares."""
 
     rss_bytes: int
     pss_bytes: int
+    private_bytes: int
 
 
 def memory_of(process_id: int) -> Memory:
     """The memory of a process and its children, now."""
-    sizes = {"Rss": 0, "Pss": 0}
+    sizes = {"Rss": 0, "Pss": 0, "Private_Clean": 0, "Private_Dirty": 0}
     for one in _tree(process_id):
         with contextlib.suppress(OSError):
             for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines():
                 name, _, size = line.partition(":")
                 if name in sizes:
                     sizes[name] += int(size.split()[0]) * 1024
-    return Memory(sizes["Rss"], sizes["Pss"])
+    private = sizes["Private_Clean"] + sizes["Private_Dirty"]
+    return Memory(sizes["Rss"], sizes["Pss"], private)
 
 
 class PeakMemory:

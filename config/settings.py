@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from config import kinds
 from config.plans import Plan, by_name, read_plans
+from config.private_files import make_once
 
 SERVICES = ("redirect", "api")
 
@@ -438,16 +439,6 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
 
 def _kept_secret(path: Path) -> bytes:
     """Read the secret at `path`, or make it; two processes that race get the same one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists():
-        draft = path.with_name(f"{path.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(secrets.token_urlsafe(48))
-        try:
-            os.link(draft, path)  # unlike a rename, fails where another process was first
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
+        make_once(path, secrets.token_urlsafe(48))
     return path.read_bytes().strip()

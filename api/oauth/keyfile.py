@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,6 +11,7 @@ from pathlib import Path
 
 from api.core.errors import Unavailable
 from api.oauth.keys import KeyRing, UnusableKeys
+from config.private_files import make_once, write_whole
 from config.settings import Settings, SettingsError
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,7 @@ class KeyFile:
     def read(self) -> KeyRing:
         """The ring; two processes that make the first one get the same."""
         if not self._path.exists():
-            self._make()
+            make_once(self._path, KeyRing.made().text())
         try:
             return KeyRing.parse(self._path.read_text(encoding="ascii"))
         except ValueError as error:
@@ -48,26 +47,8 @@ class KeyFile:
         """Replace the ring by what `change` makes of it; one change after another."""
         with self._locked():
             ring = change(self.read())
-            draft = self._draft(ring)
-            draft.replace(self._path)
+            write_whole(self._path, ring.text())
         return ring
-
-    def _make(self) -> None:
-        draft = self._draft(KeyRing.made())
-        try:
-            os.link(draft, self._path)  # unlike a rename, fails where another process was first
-        except FileExistsError:
-            pass
-        finally:
-            draft.unlink()
-
-    def _draft(self, ring: KeyRing) -> Path:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self._path.with_name(f"{self._path.name}.{os.getpid()}.{threading.get_ident()}")
-        descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as stream:
-            stream.write(ring.text())
-        return draft
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
