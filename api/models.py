@@ -6,6 +6,7 @@ from sqlalchemy import MetaData
 
 import api.audit.models
 import api.clicks.models
+import api.core.database.models
 import api.core.idempotency
 import api.domains.models
 import api.identity.models

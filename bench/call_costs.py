@@ -102,8 +102,8 @@ class Calls:
 
     def _page(self, limit: int) -> Sequence[Any]:
         rows: Sequence[Any] = ()
-        for each in self._db.read_each_once():
-            with each as one:
+        for shard in self._db.shards():
+            with self._db.read_shard_once(shard) as one:
                 rows = store.ask_links(
                     one,
                     self._caller.workspace_id,

@@ -21,6 +21,7 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Raises ValueError with a sentence for people.
 Kind: TypeAlias = Callable[[str], Any]
 
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
 
@@ -119,6 +120,22 @@ def database_url(value: str) -> str:
         raise ValueError("Not a PostgreSQL URL (postgresql://user@host/name).")
     tls.check_database(value)
     return f"postgresql+psycopg2://{rest}"
+
+
+def database_urls(value: str) -> tuple[str, ...]:
+    """PostgreSQL URLs, separated by commas."""
+    # A comma may also stand between the hosts of one URL.
+    return tuple(map(database_url, re.split(r"\s*,\s*(?=postgres)", value.strip())))
+
+
+def named_database_urls(value: str) -> tuple[tuple[str, str], ...]:
+    """`name=url,name=url`, as pairs."""
+    pairs = [
+        part.partition("=") for part in re.split(r"\s*,\s*(?=[^,=/]*=postgres)", value.strip())
+    ]
+    if not all(_NAME.fullmatch(name) for name, _, _ in pairs):
+        raise ValueError("Not `name=url`, separated by commas; a name is of a-z, 0-9, _ and -.")
+    return tuple((name, database_url(url)) for name, _, url in pairs)
 
 
 def redis_url(value: str) -> str:

@@ -80,6 +80,23 @@ class Settings:
         "PostgreSQL URL of the directory and the first shard, with `?sslmode=verify-full&"
         "sslrootcert=ca.pem` where others could listen; default: the embedded server.",
     )
+    database_replica_urls: tuple[str, ...] = _setting(
+        (),
+        kinds.database_urls,
+        "URLs of servers that replicate `DATABASE_URL` by streaming, separated by commas: they "
+        "take the reads that they are fresh enough for.",
+    )
+    shard_urls: tuple[tuple[str, str], ...] = _setting(
+        (),
+        kinds.named_database_urls,
+        "`name=url,…`: addresses of further shards, for those whose address the directory does "
+        "not have or has otherwise; see docs/shards.md.",
+    )
+    shard_replica_urls: tuple[tuple[str, str], ...] = _setting(
+        (),
+        kinds.named_database_urls,
+        "`name=url,…`: servers that replicate shards; a name may come several times.",
+    )
     redis_url: str | None = _setting(
         None,
         kinds.redis_url,
@@ -416,6 +433,11 @@ class Settings:
 
 def _checked(values: dict[str, Any]) -> dict[str, Any]:
     """Settle what one field's type cannot say."""
+    shards = [name for name, _ in values.get("shard_urls", ())]
+    if "main" in shards:
+        raise SettingsError("SHARD_URLS: The shard `main` is at DATABASE_URL.")
+    if len(set(shards)) < len(shards):
+        raise SettingsError("SHARD_URLS: A shard is named twice.")
     services = values.get("signpost_services", SERVICES)
     if services in ((), ("all",)):
         services = SERVICES

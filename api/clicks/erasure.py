@@ -10,7 +10,7 @@ from api.clicks import deletions
 from api.core.database.routing import Database, WriteSession
 from api.core.database.sessions import AnyRow
 from api.core.errors import NotFound
-from api.core.ids import slot_of_id
+from api.core.ids import HOME_SLOT, slot_of_id
 from api.links.service import LinkService, erase_clicks
 
 _CLICKS_IN_REQUEST = 5_000
@@ -66,7 +66,7 @@ class ClickEraser:
             # Not earlier: all that was stored until here is of before, so no count outlives it.
             until = self._now()
             deletions.upsert_erasure(session, workspace, slot, link_id, until)
-            deletions.move_horizons(session, horizon_slot(), {workspace: until})
+            deletions.move_horizons(session, HOME_SLOT, {workspace: until})
             self._erase_counts(session, slot, link_id)
             erase_clicks(session, slot, link_id)
         self._forget_answers(workspace)
@@ -84,18 +84,13 @@ class ClickEraser:
                     raise
 
 
-def horizon_slot() -> int:
-    """The slot under which a shard keeps what is of all its slots."""
-    return 0
-
-
 def finish_erasures(db: Database) -> Iterator[int]:
     """Delete what erasures left, batch by batch; yields how many each deleted.
 
     An erasure is finished once nothing is found and it is old enough that nothing comes any more.
     """
-    for shard in db.shard_slots():
-        with db.read(shard) as session:
+    for shard in db.shards():
+        with db.read_shard(shard) as session:
             unfinished = deletions.find_unfinished_erasures(session, _ERASURES_AT_ONCE)
         for erasure in unfinished:
             yield from _finish(db, erasure)

@@ -77,7 +77,7 @@ class Batches:
 def forget_segments(db: Database) -> int:
     """Delete a bounded number of segment ids that nobody can deliver any more; how many."""
     deleted = 0
-    for shard in db.shard_slots():
-        with db.write(shard) as session:
+    for shard in db.shards():
+        with db.write_shard(shard) as session:
             deleted += store.delete_segments(session, _REMEMBER_SEGMENTS, _SEGMENTS_AT_ONCE)
     return deleted

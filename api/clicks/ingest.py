@@ -27,6 +27,8 @@ from api.clicks.enrichment.enricher import Enricher
 from api.clicks.partitions import Partitions
 from api.clicks.records import OrphanRecord, read_segment
 from api.core.database.routing import Database, ReadSession, WriteSession
+from api.core.database.sessions import SlotRange
+from api.core.database.slot_map import Slots
 from api.core.ids import slot_of_host
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,19 @@ class Part(list[EnrichedClick]):
         super().__init__(clicks)
         self.orphans = list(orphans)
 
+    def without(self, slots: Sequence[SlotRange]) -> Part:
+        """What is not of these slots."""
+        if not slots:
+            return self
+
+        def is_left(slot: int) -> bool:
+            return not any(first <= slot <= last for first, last in slots)
+
+        return Part(
+            [click for click in self if is_left(click.slot)],
+            [orphan for orphan in self.orphans if is_left(slot_of_host(orphan.host))],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counting:
@@ -109,9 +124,11 @@ class Folded(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ShardBatch:
-    """What a batch brings to one shard, which is named by a slot of it."""
+    """What a batch brings to one shard, which is named by a slot of it; `covers` are all of the
+    shard's slots."""
 
     slot: int
+    covers: Sequence[SlotRange]
     segments: dict[str, Part]
     folded: Folded
 
@@ -181,9 +198,10 @@ class Ingest:
         return read.id, Part(self._enricher.enrich(read), read.orphans)
 
     def _shards(self, segments: dict[str, Part]) -> list[ShardBatch]:
+        slots = self._db.slots()
         return [
-            ShardBatch(slot, part, self._fold(slot, part))
-            for slot, part in self._by_shard(segments).items()
+            ShardBatch(slot, slots.owned_by(slots.owners[slot]), part, self._fold(slot, part))
+            for slot, part in self._by_shard(slots, segments).items()
         ]
 
     def _fold(self, slot: int, segments: Mapping[str, Part]) -> Folded:
@@ -227,10 +245,11 @@ class Ingest:
         days = {click.at_ms // _DAY_MS for click in shard.folded.clicks}
         self._partitions.ensure(shard.slot, (_EPOCH + timedelta(days=day) for day in days))
         with self._db.write(shard.slot) as session:
-            new = store.insert_segments(session, shard.segments)
+            counted = store.insert_segments(session, shard.segments, shard.covers)
+            parts = {name: shard.segments[name].without(slots) for name, slots in counted.items()}
             folded = shard.folded
-            if len(new) < len(shard.segments):
-                folded = self._fold(shard.slot, {name: shard.segments[name] for name in new})
+            if len(parts) < len(shard.segments) or any(counted.values()):
+                folded = self._fold(shard.slot, parts)
             clicks = len(folded.clicks)
             folded = self._without_erased(session, shard.slot, folded)
             if folded.clicks:
@@ -238,7 +257,7 @@ class Ingest:
                 self._counting.add_counts(session, folded.counts)
                 # Last: these rows are shared, and locked from here to the end.
                 self._counting.add_totals(session, folded.totals)
-            orphans = [orphan for name in new for orphan in shard.segments[name].orphans]
+            orphans = [orphan for part in parts.values() for orphan in part.orphans]
             if orphans:
                 self._counting.add_orphans(session, orphans)
         if folded.clicks:
@@ -256,16 +275,17 @@ class Ingest:
         log.info("%d clicks were erased before they came", len(folded.clicks) - len(left))
         return self._fold_clicks(slot, left)
 
-    def _by_shard(self, segments: dict[str, Part]) -> dict[int, dict[str, Part]]:
-        """The clicks by shard and segment; a shard is named by a slot of it."""
-        slots = {click.slot for clicks in segments.values() for click in clicks}
+    @staticmethod
+    def _by_shard(slots: Slots, segments: dict[str, Part]) -> dict[int, dict[str, Part]]:
+        """The clicks by shard and segment; a shard is named by a slot of it, a closed one where
+        there is one, so that whoever writes waits for it."""
+        found = {click.slot for clicks in segments.values() for click in clicks}
         for part in segments.values():
-            slots |= {slot_of_host(orphan.host) for orphan in part.orphans}
-        representatives: dict[int, int] = {}
-        for slot in slots:
-            representatives[slot] = self._representative(slot, set(representatives.values()))
-        if len(set(representatives.values())) <= 1:
-            return dict.fromkeys(representatives.values(), segments)
+            found |= {slot_of_host(orphan.host) for orphan in part.orphans}
+        named = {slots.owners[slot]: slot for slot in sorted(found, key=slots.closed.__contains__)}
+        representatives = {slot: named[slots.owners[slot]] for slot in found}
+        if len(named) <= 1:
+            return dict.fromkeys(named.values(), segments)
         shards: dict[int, dict[str, Part]] = {}
         for segment_id, clicks in segments.items():
             for click in clicks:
@@ -275,12 +295,6 @@ class Ingest:
                 shard = representatives[slot_of_host(orphan.host)]
                 shards.setdefault(shard, {}).setdefault(segment_id, Part()).orphans.append(orphan)
         return shards
-
-    def _representative(self, slot: int, known: Collection[int]) -> int:
-        for other in known:
-            if self._db.same_shard(slot, other):
-                return other
-        return slot
 
 
 class LinkPlaces:

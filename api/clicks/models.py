@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import BigInteger, DateTime, Index, SmallInteger, String, Text, func, text
+from sqlalchemy.dialects.postgresql import INT4MULTIRANGE
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.core.database.tables import ShardTable
@@ -51,6 +53,8 @@ class IngestedSegment(ShardTable):
     ingested_at: Mapped[datetime] = mapped_column(
         DateTime(timezone=True), server_default=func.now()
     )
+    # The slots for which it was counted here: others may have moved here since.
+    covered: Mapped[Any] = mapped_column(INT4MULTIRANGE, server_default=text("'{[0,1024)}'"))
 
     __table_args__ = (Index(None, "ingested_at"),)
 

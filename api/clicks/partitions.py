@@ -61,10 +61,10 @@ def make_months_ahead(db: Database) -> int:
     for _ in range(_MONTHS_AHEAD):
         months.append(month := next_month(month))
     made = 0
-    for slot in db.shard_slots():
-        with db.read(slot) as session:
+    for shard in db.shards():
+        with db.read_shard(shard) as session:
             missing = find_missing_months(session, months)
         for missed in missing:
-            with db.write(slot) as session:
+            with db.write_shard(shard) as session:
                 made += insert_month(session, missed)
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +12,13 @@ from sqlalchemy.exc import ProgrammingError
 
 from api.clicks import deletions, months
 from api.clicks.deletions import LinkClicks
-from api.clicks.erasure import horizon_slot
 from api.clicks.months import Month
 from api.core.database.routing import Database
 from api.core.errors import Unavailable
-from api.core.ids import SLOTS
+from api.core.ids import HOME_SLOT, SLOTS
 from api.identity.service import IdentityService
+
+log = logging.getLogger(__name__)
 
 _LINKS_AT_ONCE = 500
 _CLICKS_AT_ONCE = 5_000
@@ -113,9 +115,12 @@ class Retention:
             return
         if not dry_run:
             yield from self._move_horizons(cutoffs)
-        work: list[tuple[int, Month]] = []
-        for shard in self._db.shard_slots():
-            with self._db.read(shard) as session:
+        work: list[tuple[str, Month]] = []
+        for shard in self._db.shards():
+            if self._db.slots().is_moving(shard):
+                log.info("shard %s is not purged while slots move to it or from it", shard)
+                continue
+            with self._db.read_shard(shard) as session:
                 found = months.find_months(session)
             work += [(shard, month) for month in found if month.first < latest]
         purged.steps = len(work) * SLOTS
@@ -141,9 +146,9 @@ class Retention:
     def _move_horizons(self, cutoffs: Cutoffs) -> Iterator[int]:
         """Before anything is deleted: what is counted of that time cannot be counted again."""
         for page in self._horizons(cutoffs):
-            for shard in self._db.shard_slots():
-                with self._db.write(shard) as session:
-                    deletions.move_horizons(session, horizon_slot(), page)
+            for shard in self._db.shards():
+                with self._db.write_shard(shard) as session:
+                    deletions.move_horizons(session, HOME_SLOT, page)
                 yield 0
 
     def _horizons(self, cutoffs: Cutoffs) -> Iterator[Mapping[int, datetime]]:
@@ -157,29 +162,29 @@ class Retention:
                 if (cutoff := cutoffs.of(workspace)) is not None
             }
 
-    def _drop(self, shard: int, month: Month, purged: Purged, dry_run: bool) -> None:
+    def _drop(self, shard: str, month: Month, purged: Purged, dry_run: bool) -> None:
         if dry_run:
             purged.dropped.append(month)
             return
         if month.attached:
             try:
-                with self._db.write_outside(shard) as session:
+                with self._db.write_shard_outside(shard) as session:
                     months.detach_month(session, month.first)
             except (Unavailable, ProgrammingError):
                 # Somebody reads it, or another purge is at it: what is left to do shows below.
                 pass
-        with self._db.write(shard) as session:
+        with self._db.write_shard(shard) as session:
             dropped = months.drop_month(session, month.first)
         (purged.dropped if dropped else purged.busy).append(month)
 
     def _purge_month(
-        self, shard: int, month: Month, cutoffs: Cutoffs, purged: Purged, batch: int, dry_run: bool
+        self, shard: str, month: Month, cutoffs: Cutoffs, purged: Purged, batch: int, dry_run: bool
     ) -> Iterator[int]:
         """Go through the links that have clicks in a month."""
         before_month = purged.steps_done
         after = (-1, 0)
         while True:
-            with self._db.read(shard) as session:
+            with self._db.read_shard(shard) as session:
                 links = deletions.find_links(session, month.first, month.end, after, _LINKS_AT_ONCE)
             if not links:
                 return
@@ -199,13 +204,13 @@ class Retention:
 
     def _count(
         self,
-        shard: int,
+        shard: str,
         month: Month,
         due: Sequence[tuple[LinkClicks, datetime]],
         purged: Purged,
     ) -> int:
         total = 0
-        with self._db.read(shard) as session:
+        with self._db.read_shard(shard) as session:
             for link, before in due:
                 clicks = deletions.count_clicks(
                     session, link.slot, link.link_id, month.first, before
@@ -216,7 +221,7 @@ class Retention:
 
     def _delete(
         self,
-        shard: int,
+        shard: str,
         month: Month,
         due: Sequence[tuple[LinkClicks, datetime]],
         purged: Purged,
@@ -226,7 +231,7 @@ class Retention:
         left = deque(due)
         while left:
             deleted: Counter[tuple[int, datetime]] = Counter()
-            with self._db.write(shard) as session:
+            with self._db.write_shard(shard) as session:
                 while left and (room := batch - deleted.total()) > 0:
                     link, before = left[0]
                     clicks = deletions.delete_clicks(

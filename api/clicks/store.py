@@ -11,12 +11,11 @@ from functools import lru_cache
 
 import psycopg2
 from sqlalchemy import delete, exc, func, select, text, tuple_
-from sqlalchemy.dialects.postgresql import insert
 
 from api.clicks.enriched import EnrichedClick
 from api.clicks.models import Click, ClickErasure, IngestedSegment
 from api.core.database.routing import ReadSession, WriteSession
-from api.core.database.sessions import AnyRow
+from api.core.database.sessions import AnyRow, SlotRange
 from api.core.ids import SLOTS
 
 _COLUMNS = ("clicked_at" if name == "at_ms" else name for name in EnrichedClick._fields)
@@ -24,6 +23,34 @@ _EVER = text("timestamptz '-infinity'")
 _COPY = f"COPY clicks ({', '.join(_COLUMNS)}) FROM STDIN"
 # psycopg2 reads 8 KiB at a time by default, which costs a tenth of the whole.
 _COPY_CHUNK = 1 << 18
+_SEGMENTS = "unnest(CAST(:slots AS smallint[]), CAST(:names AS text[])) AS new (slot, segment_id)"
+_COVERS = "CAST(:covers AS int4multirange)"
+_REMEMBER = text(
+    f"""
+    INSERT INTO ingested_segments (slot, segment_id, covered)
+    SELECT slot, segment_id, {_COVERS} FROM {_SEGMENTS}
+    ON CONFLICT DO NOTHING
+    RETURNING segment_id
+    """
+)
+_REMEMBERED = text(
+    f"""
+    SELECT segment_id,
+        ARRAY(SELECT ARRAY[lower(part), upper(part) - 1] FROM unnest(covered) AS part)
+    FROM ingested_segments JOIN {_SEGMENTS} USING (slot, segment_id)
+    WHERE NOT covered @> {_COVERS}
+    ORDER BY slot, segment_id
+    FOR UPDATE OF ingested_segments
+    """
+)
+_COVER = text(
+    f"""
+    UPDATE ingested_segments AS held SET covered = covered + {_COVERS}
+    FROM {_SEGMENTS}
+    WHERE held.slot = new.slot AND held.segment_id = new.segment_id
+        AND NOT covered @> {_COVERS}
+    """
+)
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - COPY is told the zone with each row
 
 
@@ -32,17 +59,34 @@ def segment_slot(segment_id: str) -> int:
     return zlib.crc32(segment_id.encode()) % SLOTS
 
 
-def insert_segments(session: WriteSession, segment_ids: Iterable[str]) -> set[str]:
-    """Remember segments; those that this shard had not seen.
+def insert_segments(
+    session: WriteSession, segment_ids: Iterable[str], covers: Sequence[SlotRange]
+) -> dict[str, Sequence[SlotRange]]:
+    """Remember that segments are counted for the slots that the shard `covers`.
+
+    Those that were not yet, for some slot, each with the slots for which it was: with the rows of
+    a slot that moves, what is remembered of it moves, too.
 
     Sorted, so that two consumers with the same segments wait for one another and never lock each
     other out. The second waits until the first has committed, and then gets nothing.
     """
-    rows = [{"slot": segment_slot(name), "segment_id": name} for name in sorted(set(segment_ids))]
-    if not rows:
-        return set()
-    statement = insert(IngestedSegment).on_conflict_do_nothing()
-    return set(session.scalars(statement.returning(IngestedSegment.segment_id), rows))
+    names = sorted(set(segment_ids))
+    if not names:
+        return {}
+    parameters = {
+        "slots": list(map(segment_slot, names)),
+        "names": names,
+        "covers": "{" + ",".join(f"[{first},{last}]" for first, last in covers) + "}",
+    }
+    counted: dict[str, Sequence[SlotRange]] = dict.fromkeys(
+        session.scalars(_REMEMBER, parameters), ()
+    )
+    if len(counted) < len(names):
+        for name, ranges in session.execute(_REMEMBERED, parameters).all():
+            if name not in counted:
+                counted[name] = [(first, last) for first, last in ranges]
+        session.execute(_COVER, parameters)
+    return counted
 
 
 def delete_segments(session: WriteSession, older_than: timedelta, limit: int) -> int:

@@ -130,9 +130,10 @@ class IdempotencyKeys:
             .where(IdempotencyRecord.created_at < func.now() - self._life)
             .limit(_PURGE_ROWS)
         )
-        for shard in self._db.shard_slots():
-            with self._db.write(shard) as session:
-                rows = session.execute(expired).all()
+        for shard in self._db.shards():
+            with self._db.write_shard(shard) as session:
+                owned = session.owned(IdempotencyRecord.slot)
+                rows = session.execute(expired.where(*owned)).all()
                 for slot, workspace, key in rows:
                     session.execute(delete(IdempotencyRecord).where(*_is(slot, workspace, key)))
             deleted += len(rows)

@@ -14,6 +14,8 @@ import zlib
 from datetime import UTC, datetime, timedelta
 
 SLOTS = 1024
+# Not one of them: what a shard keeps of all its slots. It never moves, and adds up over shards.
+HOME_SLOT = -1
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _EPOCH_MS = int(EPOCH.timestamp() * 1000)
 _MILLISECOND = timedelta(milliseconds=1)

@@ -265,15 +265,15 @@ class LinkService:
     ) -> Iterator[Sequence[AnyRow]]:
         """The page of each shard."""
         conditions = conditions_of(workspace, which, datetime.now(UTC))
-        if not conditions:
-            for connection in self._db.read_each_once():
-                with connection as one:
+        for name in self._db.shards():
+            plain = self._db.read_shard_once(name, workspace)
+            if not conditions and not plain.foreign:
+                with plain as one:
                     yield store.ask_links(
                         one, workspace, fields=fields, sort=sort, after=after, limit=limit
                     )
-            return
-        for shard in self._db.read_each():
-            with shard as session:
+                continue
+            with self._db.read_shard(name, workspace) as session:
                 yield store.find_links(
                     session,
                     workspace,
@@ -292,7 +292,7 @@ class LinkService:
             return None
         wanted = self._rules.row_of(workspace, draft)
         now = datetime.now(UTC)
-        for shard in self._db.read_each():
+        for shard in self._db.read_each(workspace):
             with shard as session:
                 candidates = store.find_by_url(
                     session, workspace, wanted["domain"], wanted["url"], _MAX_CANDIDATES

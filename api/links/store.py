@@ -207,6 +207,7 @@ def find_by_url(
             Link.url == url,
             Link.domain == domain,
             Link.deleted_at.is_(None),
+            *session.owned(Link.slot),
         )
         .order_by(Link.id)
         .limit(limit)
@@ -321,7 +322,9 @@ def find_links(
     limit: int,
 ) -> Sequence[AnyRow]:
     """A page of the links that meet `conditions`; see `ask_links`."""
-    statement = select(*columns).where(Link.workspace_id == workspace, *conditions)
+    statement = select(*columns).where(
+        Link.workspace_id == workspace, *session.owned(Link.slot), *conditions
+    )
     return session.execute(_in_order(statement, sort, after).limit(limit)).all()
 
 

@@ -41,16 +41,20 @@ class LinkTarget(NamedTuple):
 def stream_targets(db: Database, workspace: int | None) -> Iterator[Sequence[LinkTarget]]:
     """The targets of all links, or of one workspace's, page by page; each page is a transaction
     of its own, so that nobody holds one for as long as there are links."""
-    for shard in db.shard_slots():
+    for shard in db.shards():
         slot, identifier, more = -1, -1, True
         while more:
-            with db.read(shard) as session:
+            with db.read_shard(shard) as session:
                 place = {"slot": slot, "id": identifier, "workspace": workspace, "limit": _PAGE}
                 rows = session.execute(_ALL if workspace is None else _OWN, place).all()
             more = len(rows) == _PAGE
             if rows:
                 slot, identifier = rows[-1].slot, rows[-1].id
-                yield [LinkTarget(row.id, row.workspace_id, row.url) for row in rows]
+                yield [
+                    LinkTarget(row.id, row.workspace_id, row.url)
+                    for row in rows
+                    if not session.is_copy(row.slot)
+                ]
 
 
 def count_about(db: Database) -> int:

@@ -102,7 +102,7 @@ class OrphanService:
         )
         buckets = [0] * len(period.bucket_starts)
         groups: Counter[tuple[int, str]] = Counter()
-        for shard in self._db.read_each():
+        for shard in self._db.read_each(workspace):
             with shard as session:
                 # Visits that arrive between the queries must not be in one part only.
                 store.hold_snapshot(session)

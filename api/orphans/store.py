@@ -73,7 +73,7 @@ def find_buckets(
     bucket: ColumnElement[int] = func.width_bucket(Count.quarter, boundaries)
     query = (
         select(bucket.label("bucket"), func.sum(Count.visits).cast(BigInteger))
-        .where(*_chosen(workspace, selection))
+        .where(*_chosen(session, workspace, selection))
         .group_by("bucket")
     )
     return [(number, visits) for number, visits in session.execute(query)]
@@ -86,7 +86,7 @@ def find_groups(
     visits = func.sum(Count.visits).cast(BigInteger)
     query = (
         select(Count.kind, Count.host, visits)
-        .where(*_chosen(workspace, selection))
+        .where(*_chosen(session, workspace, selection))
         .group_by(Count.kind, Count.host)
         .order_by(visits.desc(), Count.kind, Count.host)
         .limit(limit)
@@ -94,8 +94,11 @@ def find_groups(
     return [(kind, host, count) for kind, host, count in session.execute(query)]
 
 
-def _chosen(workspace: int, selection: Selection) -> list[ColumnElement[bool]]:
+def _chosen(
+    session: ReadSession, workspace: int, selection: Selection
+) -> list[ColumnElement[bool]]:
     chosen = [
+        *session.owned(Count.slot),
         Count.workspace_id.in_((workspace, NOBODY)),
         Count.quarter >= selection.start.astimezone(UTC),
         Count.quarter < selection.end.astimezone(UTC),

@@ -91,6 +91,10 @@ def find_most_clicked(session: ReadSession, after: Position, limit: int) -> Page
     rows = session.execute(_MOST_CLICKED, {**after._asdict(), "limit": limit}).all()
     targets = {f"{row[3]}/{row[4]}": Target(*row[5:]) for row in rows if row[4] is not None}
     return Page(
-        {key: target for key, target in targets.items() if not target.deleted},
+        {
+            key: target
+            for key, target in targets.items()
+            if not target.deleted and not session.is_copy(target.slot)
+        },
         Position(*rows[-1][:3]) if len(rows) == limit else None,
     )

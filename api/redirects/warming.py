@@ -35,7 +35,7 @@ class MostClicked:
         self._page = page
         # The shard whose next link has the most clicks is the smallest.
         first = store.FIRST
-        self._shards = [(-first.magnitude, slot, first) for slot in db.shard_slots()]
+        self._shards = [(-first.magnitude, name, first) for name in db.shards()]
         heapq.heapify(self._shards)
         self._next: store.Position | None = None
 
@@ -43,17 +43,17 @@ class MostClicked:
         """The targets of the page by `domain/slug`, as they are now; None behind the last one."""
         if not self._shards or self._left <= 0:
             return None
-        _, slot, position = self._shards[0]
-        with self._db.read(slot) as session:
+        _, name, position = self._shards[0]
+        with self._db.read_shard(name) as session:
             page = store.find_most_clicked(session, position, min(self._page, self._left))
         self._next = page.next
         return page.targets
 
     def advance(self) -> None:
         """Go on to the page behind the one that was read."""
-        _, slot, _ = heapq.heappop(self._shards)
+        _, name, _ = heapq.heappop(self._shards)
         if self._next is not None:
-            heapq.heappush(self._shards, (-self._next.magnitude, slot, self._next))
+            heapq.heappush(self._shards, (-self._next.magnitude, name, self._next))
         self._left -= self._page
 
 

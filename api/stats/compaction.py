@@ -8,8 +8,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from api.core.database.routing import Database
+from api.core.ids import HOME_SLOT
 from api.stats import sketches, store, values
-from api.stats.folding import Count, Fold, home_slot
+from api.stats.folding import Count, Fold
 from api.stats.models import DIMENSIONS
 from api.stats.sketches import WHOLE
 from api.stats.store import CountPart
@@ -21,28 +22,31 @@ _MIN_AGE_SECONDS = 5.0
 
 
 class Compaction:
-    """Compacts a shard's counts; of several processes one does it at a time."""
+    """Compacts the counts of all shards; of several processes one does it at a time."""
 
     def __init__(self, db: Database, min_age_seconds: float = _MIN_AGE_SECONDS) -> None:
         self._db = db
         self._min_age_seconds = min_age_seconds
 
     def __call__(self) -> int:
-        """Compact a bounded number of parts; how many are gone. To be called again until it is 0.
+        """Compact a bounded number of parts of each shard; how many are gone. To be called again
+        until it is 0.
 
         Only parts that are older than the least age are looked at.
 
         Raises:
             Unavailable: a database is away.
         """
-        slot = home_slot()
+        return sum(map(self._compact, self._db.shards()))
+
+    def _compact(self, shard: str) -> int:
         before = int((time.time() - self._min_age_seconds) * 1_000_000) << 10
         removed = 0
         while not removed:
-            with self._db.write(slot) as session:
+            with self._db.write_shard(shard) as session:
                 if not store.try_lock_rewriting(session):
                     return 0
-                after = store.get_progress(session, slot)
+                after = store.get_progress(session, HOME_SLOT)
                 last = store.find_last_part(session, after, before, _PARTS_AT_ONCE)
                 if last is None:
                     return 0
@@ -50,7 +54,7 @@ class Compaction:
                 merged = [merge(list(same)) for _, same in groupby(parts, attrgetter("key"))]
                 if parts:
                     store.replace_parts(session, parts, merged)
-                store.update_progress(session, slot, last)
+                store.update_progress(session, HOME_SLOT, last)
             removed = len(parts) - len(merged)
         return removed
 

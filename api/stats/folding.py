@@ -14,6 +14,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import NamedTuple, Protocol
 
+from api.core.ids import HOME_SLOT
 from api.stats import sketches
 from api.stats.models import (
     DIMENSIONS,
@@ -83,11 +84,6 @@ class Count(NamedTuple):
     fold: Fold
 
 
-def home_slot() -> int:
-    """The slot of a shard under which it keeps the counts of everything but links."""
-    return 0
-
-
 def domain_id(workspace: int, domain: str) -> int:
     """What a workspace's clicks on a domain are counted under."""
     return _name_id("stats.domain", workspace, domain)
@@ -142,17 +138,16 @@ def _counted(
 ) -> dict[tuple[int, int, int, int, int, bool], list[int]]:
     """The counts that the groups add to, each with the indices of its groups."""
     counted: defaultdict[tuple[int, int, int, int, int, bool], list[int]] = defaultdict(list)
-    home = home_slot()
     for index, ((link_id, quarter, bot), (first, *_)) in enumerate(groups):
         workspace = first.workspace_id
         subjects = [
             (first.slot, SUBJECT_LINK, link_id),
-            (home, SUBJECT_WORKSPACE, workspace),
+            (HOME_SLOT, SUBJECT_WORKSPACE, workspace),
         ]
         place = places.get(link_id)
         if place is not None:
-            subjects.append((home, SUBJECT_DOMAIN, domain_id(workspace, place.domain)))
-            subjects += [(home, SUBJECT_TAG, tag_id(workspace, tag)) for tag in place.tags]
+            subjects.append((HOME_SLOT, SUBJECT_DOMAIN, domain_id(workspace, place.domain)))
+            subjects += [(HOME_SLOT, SUBJECT_TAG, tag_id(workspace, tag)) for tag in place.tags]
         day = quarter // _QUARTERS_OF_DAY
         for slot, subject, subject_id in subjects:
             counted[slot, subject, subject_id, GRAIN_QUARTER, quarter, bot].append(index)

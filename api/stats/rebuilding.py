@@ -65,14 +65,14 @@ class Rebuild:
 
     def run(
         self,
-        slot: int,
+        shard: str,
         start: datetime,
         end: datetime,
         *,
         dry_run: bool,
         on_clicks: Callable[[int], None] = lambda _: None,
     ) -> Difference:
-        """Compare the counts of the shard of `slot` from `start` up to `end`, two midnights of
+        """Compare the counts of a shard from `start` up to `end`, two midnights of
         UTC, with those that raw clicks give; where any differ, put these into their place, unless
         it is a dry run.
 
@@ -82,7 +82,7 @@ class Rebuild:
             Unavailable: the database is away.
         """
         # The lock in a transaction of its own: this one's snapshot must be taken once it is held.
-        with self._db.write(slot) as guard, self._db.write(slot) as session:
+        with self._db.write_shard(shard) as guard, self._db.write_shard(shard) as session:
             store.lock_rewriting(guard)
             store.hold_snapshot(session)
             self._lock_clicks(session)

@@ -13,11 +13,11 @@ from typing import TypeAlias
 
 from api.core.database.routing import Database, ReadSession, WriteSession
 from api.core.errors import Invalid
-from api.core.ids import slot_of_id
+from api.core.ids import HOME_SLOT, slot_of_id
 from api.links.service import LinkService
 from api.stats import store
 from api.stats.compaction import Compaction
-from api.stats.folding import Count, CountedClick, LinkPlace, domain_id, fold, home_slot, tag_id
+from api.stats.folding import Count, CountedClick, LinkPlace, domain_id, fold, tag_id
 from api.stats.models import DIMENSIONS, SUBJECT_DOMAIN, SUBJECT_TAG, SUBJECT_WORKSPACE
 from api.stats.periods import Period, period_of
 from api.stats.rebuilding import Difference, Rebuild
@@ -124,8 +124,8 @@ class StatsService:
             kind, identifier = SUBJECT_DOMAIN, domain_id(workspace, query.domain.lower())
         elif query.tag is not None:
             kind, identifier = SUBJECT_TAG, tag_id(workspace, query.tag)
-        subject = Subject(slot=home_slot(), kind=kind, identifier=identifier)
-        return self._answer(subject, query, self._db.read_each)
+        subject = Subject(slot=HOME_SLOT, kind=kind, identifier=identifier)
+        return self._answer(subject, query, lambda: self._db.read_each(workspace))
 
     def _answer(self, subject: Subject, query: StatsQuery, shards: Shards) -> Stats:
         period = period_of(query.start, query.end, query.interval, query.timezone, self._now())

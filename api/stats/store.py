@@ -165,12 +165,13 @@ def find_divided(session: WriteSession, after: int, last: int) -> list[CountPart
 
     In the order of their keys.
     """
+    owned = "".join(f" AND slot NOT BETWEEN {low} AND {high}" for low, high in session.foreign)
     query = text(
         f"""
         SELECT {_COLUMNS} FROM click_counts
         WHERE ({KEY}) IN (
             SELECT {KEY} FROM click_counts WHERE ({KEY}) IN (
-                SELECT {KEY} FROM click_counts WHERE part > :after AND part <= :last
+                SELECT {KEY} FROM click_counts WHERE part > :after AND part <= :last{owned}
             )
             GROUP BY {KEY} HAVING count(*) > 1
         )

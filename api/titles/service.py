@@ -75,8 +75,10 @@ class TitleFetcher:
             Unavailable: the database is away.
         """
         offered = 0
-        for slot in self._db.shard_slots():
-            with self._db.write(slot) as session:
+        for shard in self._db.shards():
+            if self._db.slots().is_moving(shard):
+                continue  # what is due waits for the end of the move
+            with self._db.write_shard(shard) as session:
                 due = store.update_offers(session, _LOST_SECONDS, _OFFERED_AT_ONCE)
             self._offer(due)
             offered += len(due)

@@ -52,7 +52,7 @@ class Filled(NamedTuple):
 
     @property
     def engine(self) -> Engine:
-        return self.db._primary
+        return self.db.servers()[0].engine
 
 
 @pytest.fixture

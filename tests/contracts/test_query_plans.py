@@ -158,7 +158,7 @@ def recorded(app: Flask) -> Iterator[list[Statement]]:
     ) -> None:
         sent.append(Statement(sql, parameters))
 
-    engine = app.extensions["signpost"].db._primary
+    engine = app.extensions["signpost"].db.servers()[0].engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         yield sent
@@ -168,7 +168,7 @@ def recorded(app: Flask) -> Iterator[list[Statement]]:
 
 def scans(app: Flask, statement: Statement) -> list[str]:
     """The guarded tables that the plan of a statement reads from one end to the other."""
-    engine = app.extensions["signpost"].db._primary
+    engine = app.extensions["signpost"].db.servers()[0].engine
     with engine.connect() as connection:
         rows = connection.exec_driver_sql(f"EXPLAIN {statement.sql}", statement.parameters)
         plan = "\n".join(row[0] for row in rows)

@@ -332,7 +332,7 @@ def test_known_key_costs_no_query_and_an_unknown_one_a_single_query(caller: Call
 
     identity.authenticate(key)  # notes its use
     identity._recent._entries.clear()  # type: ignore[union-attr]
-    engine = caller.app.extensions["signpost"].db._primary
+    engine = caller.app.extensions["signpost"].db.servers()[0].engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         first = identity.authenticate(key)

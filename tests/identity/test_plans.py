@@ -55,7 +55,7 @@ class Filled:
 
     def scans(self, statement: Statement) -> list[str]:
         """The guarded tables that the plan of a statement reads from one end to the other."""
-        with self.app.extensions["signpost"].db._primary.connect() as connection:
+        with self.app.extensions["signpost"].db.servers()[0].engine.connect() as connection:
             rows = connection.exec_driver_sql(f"EXPLAIN {statement.sql}", statement.parameters)
             plan = "\n".join(row[0] for row in rows)
             connection.rollback()
@@ -89,7 +89,7 @@ def test_people_and_events_are_found_by_index(filled: Filled) -> None:
     owner = caller.with_role("owner")
     caller.with_role("owner")
     sent: list[Statement] = []
-    engine = filled.app.extensions["signpost"].db._primary
+    engine = filled.app.extensions["signpost"].db.servers()[0].engine
 
     def note(connection: object, cursor: object, sql: str, parameters: object, *_: object) -> None:
         sent.append(Statement(sql, parameters))

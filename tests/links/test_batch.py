@@ -140,7 +140,7 @@ def count_statements(caller: Caller, *operations: Any) -> int:
         if threading.get_ident() == here:  # and not what looks for changes in the background
             counted.append(arguments)
 
-    engine = caller.app.extensions["signpost"].db._primary
+    engine = caller.app.extensions["signpost"].db.servers()[0].engine
     event.listen(engine, "before_cursor_execute", count)
     try:
         perform(caller, *operations)

@@ -93,7 +93,7 @@ def test_query_reads_an_index(name: str, filled: Database) -> None:
     def note(connection: Any, cursor: Any, sql: str, parameters: Any, *rest: Any) -> None:
         sent.append((sql, parameters))
 
-    engine = filled._primary
+    engine = filled.servers()[0].engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         with filled.write_directory() as session:

@@ -265,7 +265,7 @@ def test_token_is_judged_without_a_query(app: Flask, program: Program) -> None:
         if threading.get_ident() == here:  # and not what polls in the background
             asked.append(arguments[2])
 
-    engine = app.extensions["signpost"].db._primary
+    engine = app.extensions["signpost"].db.servers()[0].engine
     event.listen(engine, "before_cursor_execute", note)
     try:
         verifier.authenticate(token)

@@ -160,7 +160,7 @@ def test_only_the_days_that_are_asked_for_are_rebuilt(installation: Installation
 def test_counts_whose_raw_clicks_are_gone_stay(installation: Installation) -> None:
     count_some(installation)
     horizon = datetime.now(UTC) - timedelta(days=20)
-    installation.execute("INSERT INTO click_horizons VALUES (0, 7, :moment)", moment=horizon)
+    installation.execute("INSERT INTO click_horizons VALUES (-1, 7, :moment)", moment=horizon)
     installation.execute("DELETE FROM clicks WHERE clicked_at < :moment", moment=horizon)
     installation.execute("DELETE FROM click_counts WHERE subject = 2")
     told = installation.rebuild()["total"]

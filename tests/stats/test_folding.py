@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from api.core.ids import HOME_SLOT
 from api.links.places import LinkPlace
 from api.stats.folding import Count, domain_id, fold, tag_id
 from api.stats.models import (
@@ -40,10 +41,10 @@ def test_a_click_counts_for_its_link_workspace_domain_and_tags_by_quarter_and_da
     counts = fold([click], {link: LinkPlace("go.example", ("a", "b"))})
     assert {(count.slot, count.subject, count.subject_id) for count in counts} == {
         (9, SUBJECT_LINK, link),
-        (0, SUBJECT_WORKSPACE, 4),
-        (0, SUBJECT_DOMAIN, domain_id(4, "go.example")),
-        (0, SUBJECT_TAG, tag_id(4, "a")),
-        (0, SUBJECT_TAG, tag_id(4, "b")),
+        (HOME_SLOT, SUBJECT_WORKSPACE, 4),
+        (HOME_SLOT, SUBJECT_DOMAIN, domain_id(4, "go.example")),
+        (HOME_SLOT, SUBJECT_TAG, tag_id(4, "a")),
+        (HOME_SLOT, SUBJECT_TAG, tag_id(4, "b")),
     }
     starts = {(GRAIN_QUARTER, QUARTER_OF_NOON), (GRAIN_DAY, QUARTER_OF_NOON // 96)}
     assert {(count.grain, count.start) for count in counts} == starts

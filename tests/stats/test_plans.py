@@ -85,7 +85,7 @@ def test_no_question_scans_the_counts(db: Database) -> None:
 def test_no_compaction_scans_the_counts(db: Database) -> None:
     with db.write(0) as session:
         session.execute(
-            text("INSERT INTO click_count_progress VALUES (0, 10) ON CONFLICT (slot) DO NOTHING")
+            text("INSERT INTO click_count_progress VALUES (-1, 10) ON CONFLICT (slot) DO NOTHING")
         )
     count(db, [make_click(link_id=new_link()) for _ in range(20)])
     with recorded() as statements:

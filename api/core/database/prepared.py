@@ -20,6 +20,7 @@ from sqlalchemy.sql.expression import Executable, Select
 
 from api.core.database.connections import Connections
 from api.core.database.failures import away
+from api.core.database.sessions import SlotRange
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -53,9 +54,13 @@ class Question(Command):
 class ReadOnce:
     """A connection for questions, each of which sees what is committed when it is asked."""
 
-    __slots__ = ("_connections", "_driver", "_held", "_watchers")
+    __slots__ = ("_connections", "_driver", "_held", "_watchers", "foreign")
 
-    def __init__(self, connections: Connections, engine: Engine) -> None:
+    def __init__(
+        self, connections: Connections, engine: Engine, foreign: Sequence[SlotRange] = ()
+    ) -> None:
+        """`foreign` is as in `ReadSession`; a question that was compiled cannot leave them out."""
+        self.foreign = foreign
         self._connections = connections
         self._watchers = engine.dispatch.before_cursor_execute
 

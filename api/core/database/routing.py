@@ -2,111 +2,191 @@
 
 from __future__ import annotations
 
+import logging
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from sqlalchemy import Engine
-
-from api.core.database.engines import make_connections, make_engine
 from api.core.database.prepared import ReadOnce, WriteOnce
-from api.core.database.sessions import ReadSession, WriteSession, transaction
+from api.core.database.replicas import ReplicaSet
+from api.core.database.servers import Server
+from api.core.database.sessions import ReadSession, SlotRange, WriteSession
+from api.core.database.slot_map import MAIN, SlotMap, Slots
+from api.core.errors import Unavailable
+from api.core.ids import SLOTS
 from config.settings import Settings
 
 __all__ = ["Database", "ReadSession", "WriteSession"]
 
+log = logging.getLogger(__name__)
+
+DIRECTORY = "directory"
+# How long a writer waits for a slot that moves to another shard at this moment.
+_CLOSED_SECONDS = 10.0
+_CLOSED_POLL_SECONDS = 0.1
+
 
 class Database:
-    """The directory and the shards; with one database they share a server and a pool.
+    """The directory and the shards; `main`, the first shard, is in the directory's database.
 
     Each context manager is one transaction: committed at its end, rolled back on an exception.
     A server that is away, and a pool that stays exhausted, are raised as `Unavailable`.
+
+    `workspace` names whose own writes must be seen by a reader, None where nobody's must; to a
+    writer it says whose write it is.
     """
 
     def __init__(self, settings: Settings) -> None:
         if settings.database_url is None:
             raise ValueError("a database needs a URL")
-        self._primary = make_engine(settings.database_url, settings)
-        self._once = make_connections(self._primary, settings)
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._sets: dict[tuple[str, str], ReplicaSet] = {}
+        self._directory = self._set_of(MAIN, settings.database_url)
+        self._map = SlotMap(lambda: self._directory.read_once(DIRECTORY))
 
-    def write(self, slot: int) -> AbstractContextManager[WriteSession]:
-        """Write to the shard that owns `slot`."""
-        return transaction(WriteSession, self._shard_of(slot))
+    def write(
+        self, slot: int, workspace: int | None = None
+    ) -> AbstractContextManager[WriteSession]:
+        """Write to the shard that owns `slot`; waits while it is moved.
 
-    def read(
-        self,
-        slot: int,
-        workspace: int | None = None,  # noqa: ARG002 - see the docstring
-    ) -> AbstractContextManager[ReadSession]:
-        """Read from the shard that owns `slot`.
-
-        `workspace` names whose own writes must be seen, None where nobody's must: it is what
-        decides between a replica and the primary once there are replicas.
+        Raises:
+            Unavailable: the move takes long.
         """
-        return transaction(ReadSession, _read_only(self._shard_of(slot)))
+        return self._shard(self._open_shard_of(slot)).write(_subject(workspace))
 
-    def read_each(self) -> Iterator[AbstractContextManager[ReadSession]]:
+    def read(self, slot: int, workspace: int | None = None) -> AbstractContextManager[ReadSession]:
+        """Read from the shard that owns `slot`."""
+        return self._shard(self._shard_of(slot)).read(_subject(workspace))
+
+    def read_each(
+        self, workspace: int | None = None
+    ) -> Iterator[AbstractContextManager[ReadSession]]:
         """One reading context per shard, for questions that no slot answers alone."""
-        yield transaction(ReadSession, _read_only(self._primary))
+        for name in self.shards():
+            yield self.read_shard(name, workspace)
 
-    def write_once(self, slot: int) -> WriteOnce:
+    def write_once(self, slot: int, workspace: int | None = None) -> WriteOnce:
         """Commands to the shard that owns `slot`, each a transaction of its own."""
-        return WriteOnce(self._once, self._shard_of(slot))
+        return self._shard(self._open_shard_of(slot)).write_once(_subject(workspace))
 
-    def read_once(
-        self,
-        slot: int,
-        workspace: int | None = None,  # noqa: ARG002 - as in `read`
-    ) -> ReadOnce:
+    def read_once(self, slot: int, workspace: int | None = None) -> ReadOnce:
         """Questions to the shard that owns `slot`, each a transaction of its own."""
-        return ReadOnce(self._once, self._shard_of(slot))
+        return self._shard(self._shard_of(slot)).read_once(_subject(workspace))
 
-    def read_each_once(self) -> Iterator[ReadOnce]:
-        """The same for each shard, for questions that no slot answers alone."""
-        yield ReadOnce(self._once, self._primary)
+    def shards(self) -> Sequence[str]:
+        """The names of all shards, for work that is done shard by shard."""
+        return self._map.current().shards
 
-    def read_directory_once(self) -> ReadOnce:
-        """Questions to the directory, each a transaction of its own."""
-        return ReadOnce(self._once, self._primary)
+    def slots(self) -> Slots:
+        """Which shard owns which slots."""
+        return self._map.current()
 
-    def write_directory_once(self) -> WriteOnce:
-        """Commands to the directory, each a transaction of its own."""
-        return WriteOnce(self._once, self._primary)
+    def read_shard(
+        self, name: str, workspace: int | None = None
+    ) -> AbstractContextManager[ReadSession]:
+        """Read a whole shard; of what is there, only `owned` rows are to be looked at."""
+        return self._shard(name).read(_subject(workspace), self._foreign(name))
 
-    def shard_slots(self) -> Sequence[int]:
-        """One slot of each shard: `write` and `read` of each of them reach all shards."""
-        return (0,)
+    def read_shard_once(self, name: str, workspace: int | None = None) -> ReadOnce:
+        """The same for questions, each a transaction of its own."""
+        return self._shard(name).read_once(_subject(workspace), self._foreign(name))
+
+    def write_shard(self, name: str) -> AbstractContextManager[WriteSession]:
+        """Write to a shard what is of all its slots, or was read from it."""
+        return self._shard(name).write(None, self._foreign(name))
 
     @contextmanager
-    def write_outside(self, slot: int) -> Iterator[WriteSession]:
-        """The shard that owns `slot`, each statement a transaction of its own, for the few that
-        PostgreSQL refuses within one."""
-        with self.write(slot) as session:
+    def write_shard_outside(self, name: str) -> Iterator[WriteSession]:
+        """The same, each statement a transaction of its own, for the few that PostgreSQL refuses
+        within one."""
+        with self.write_shard(name) as session:
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             yield session
 
+    def read_directory_once(self) -> ReadOnce:
+        """Questions to the directory, each a transaction of its own."""
+        return self._directory.read_once(DIRECTORY)
+
+    def write_directory_once(self) -> WriteOnce:
+        """Commands to the directory, each a transaction of its own."""
+        return self._directory.write_once(DIRECTORY)
+
     def write_directory(self) -> AbstractContextManager[WriteSession]:
         """Write to the directory."""
-        return transaction(WriteSession, self._primary)
+        return self._directory.write(DIRECTORY)
 
     def read_directory(self) -> AbstractContextManager[ReadSession]:
         """Read from the directory."""
-        return transaction(ReadSession, _read_only(self._primary))
+        return self._directory.read(DIRECTORY)
 
     def same_shard(self, one: int, other: int) -> bool:
         """Whether two slots can be written in one transaction."""
-        return self._shard_of(one) is self._shard_of(other)
+        slots = self._map.current()
+        return slots.owners[one] == slots.owners[other] and (one in slots.closed) is (
+            other in slots.closed
+        )
+
+    def servers(self) -> list[Server]:
+        """All servers that this process knows, the directory's first."""
+        with self._lock:
+            return [server for group in self._sets.values() for server in group.servers()]
 
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
-        self._primary.dispose(close=close)
-        self._once.drop_idle(close=close)
+        for server in self.servers():
+            server.dispose(close=close)
 
-    def _shard_of(self, slot: int) -> Engine:
-        if not 0 <= slot < 1024:
-            raise ValueError(f"no such slot: {slot}")
-        return self._primary
+    def _shard_of(self, slot: int) -> str:
+        return self._map.current().owners[_checked(slot)]
+
+    def _open_shard_of(self, slot: int) -> str:
+        """The shard of a slot that may be written."""
+        until = time.monotonic() + _CLOSED_SECONDS
+        while slot in (slots := self._map.current()).closed:
+            if time.monotonic() > until:
+                raise Unavailable("The link is being moved to another database.")
+            time.sleep(_CLOSED_POLL_SECONDS)
+        return slots.owners[_checked(slot)]
+
+    def _foreign(self, name: str) -> Sequence[SlotRange]:
+        return self._map.current().copies.get(name, ())
+
+    def _shard(self, name: str) -> ReplicaSet:
+        if name == MAIN:
+            return self._directory
+        url = dict(self._settings.shard_urls).get(name) or self._map.current().urls.get(name)
+        if url is None:
+            log.error("shard %s has no address: name it in SHARD_URLS", name)
+            raise Unavailable("A database of this installation is not known here.")
+        return self._set_of(name, url)
+
+    def _set_of(self, name: str, url: str) -> ReplicaSet:
+        """The servers of a shard, made when they are first wanted."""
+        with self._lock:
+            known = self._sets.get((name, url))
+            if known is None:
+                replicas = [
+                    replica for shard, replica in self._settings.shard_replica_urls if shard == name
+                ]
+                if name == MAIN:
+                    replicas += self._settings.database_replica_urls
+                known = self._sets[name, url] = ReplicaSet(
+                    Server(name, url, self._settings),
+                    [
+                        Server(f"{name}-replica-{number}", replica, self._settings)
+                        for number, replica in enumerate(replicas, 1)
+                    ],
+                )
+            return known
 
 
-def _read_only(engine: Engine) -> Engine:
-    # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
-    return engine.execution_options(postgresql_readonly=True)
+def _checked(slot: int) -> int:
+    if not 0 <= slot < SLOTS:
+        raise ValueError(f"no such slot: {slot}")
+    return slot
+
+
+def _subject(workspace: int | None) -> str | None:
+    return None if workspace is None else str(workspace)

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
-from sqlalchemy import Connection, CursorResult, Engine, Row, ScalarResult, exc
+from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Row, ScalarResult, exc
 from sqlalchemy.sql.expression import Executable
 
 from api.core.database.failures import away, busy
 
 # What a query gives, of columns that the type checker need not know one by one.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+# The first and the last of slots that follow each other.
+SlotRange: TypeAlias = tuple[int, int]
 Parameters: TypeAlias = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 
@@ -23,8 +25,10 @@ class ReadSession:
     and to load one takes a tenth of the time in which a redirect process starts.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, foreign: Sequence[SlotRange] = ()) -> None:
+        """`foreign` are slots of which the database has copies that are not to be read."""
         self._engine = engine
+        self.foreign = foreign
         self._connection: Connection | None = None
 
     def connection(self, execution_options: Mapping[str, Any] | None = None) -> Connection:
@@ -37,6 +41,15 @@ class ReadSession:
         elif execution_options:
             raise ValueError("the transaction has begun already")
         return self._connection
+
+    def owned(self, slot: Any) -> list[ColumnElement[bool]]:
+        """Conditions on a column of slots that leave out rows which are only copies; for questions
+        that go over a whole shard."""
+        return [~slot.between(first, last) for first, last in self.foreign]
+
+    def is_copy(self, slot: int) -> bool:
+        """The same of a row that was read."""
+        return any(first <= slot <= last for first, last in self.foreign)
 
     def execute(
         self, statement: Executable, parameters: Parameters | None = None
@@ -73,13 +86,15 @@ AnySession = TypeVar("AnySession", bound=ReadSession)
 
 
 @contextmanager
-def transaction(kind: type[AnySession], engine: Engine) -> Iterator[AnySession]:
+def transaction(
+    kind: type[AnySession], engine: Engine, foreign: Sequence[SlotRange] = ()
+) -> Iterator[AnySession]:
     """A session that is committed at the end of the context, rolled back on an exception.
 
     Raises:
         Unavailable: the server is away, or the pool exhausted.
     """
-    session = kind(engine)
+    session = kind(engine, foreign)
     try:
         try:
             yield session

@@ -1,0 +1,47 @@
+"""One database as this process uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from api.core.database.engines import make_connections, make_engine
+from api.core.database.prepared import ReadOnce, WriteOnce
+from api.core.database.sessions import ReadSession, SlotRange, WriteSession, transaction
+from config.settings import Settings
+
+
+class Server:
+    """A pool for transactions, and one for statements that are transactions of their own.
+
+    Nothing is connected before it is used. `foreign` are slots of which the database holds copies
+    that are not to be read; see `SlotMap`.
+    """
+
+    def __init__(self, name: str, url: str, settings: Settings) -> None:
+        self.name = name
+        self.engine = make_engine(url, settings)
+        self.connections = make_connections(self.engine, settings)
+        # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
+        self._reading = self.engine.execution_options(postgresql_readonly=True)
+
+    def read(self, foreign: Sequence[SlotRange] = ()) -> AbstractContextManager[ReadSession]:
+        """A transaction that PostgreSQL itself holds to reading."""
+        return transaction(ReadSession, self._reading, foreign)
+
+    def write(self, foreign: Sequence[SlotRange] = ()) -> AbstractContextManager[WriteSession]:
+        """A transaction that may write."""
+        return transaction(WriteSession, self.engine, foreign)
+
+    def read_once(self, foreign: Sequence[SlotRange] = ()) -> ReadOnce:
+        """Questions, each a transaction of its own."""
+        return ReadOnce(self.connections, self.engine, foreign)
+
+    def write_once(self) -> WriteOnce:
+        """Commands, each a transaction of its own."""
+        return WriteOnce(self.connections, self.engine)
+
+    def dispose(self, *, close: bool = True) -> None:
+        """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
+        self.engine.dispose(close=close)
+        self.connections.drop_idle(close=close)
