@@ -15,6 +15,7 @@ from api.core.database.sessions import ReadSession, SlotRange, WriteSession
 from api.core.database.slot_map import MAIN, SlotMap, Slots
 from api.core.errors import Unavailable
 from api.core.ids import SLOTS
+from config.kinds import database_url
 from config.settings import Settings
 
 __all__ = ["Database", "ReadSession", "WriteSession"]
@@ -156,7 +157,9 @@ class Database:
     def _shard(self, name: str) -> ReplicaSet:
         if name == MAIN:
             return self._directory
-        url = dict(self._settings.shard_urls).get(name) or self._map.current().urls.get(name)
+        url = dict(self._settings.shard_urls).get(name)
+        if url is None and (kept := self._map.current().urls.get(name)):
+            url = database_url(kept)
         if url is None:
             log.error("shard %s has no address: name it in SHARD_URLS", name)
             raise Unavailable("A database of this installation is not known here.")
