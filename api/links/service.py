@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from api.core.database.fanout import ask_each
 from api.core.database.routing import Database, WriteSession
 from api.core.database.sessions import AnyRow
 from api.core.errors import (
@@ -244,7 +245,7 @@ class LinkService:
         after = position_in(self._cursors.read(cursor, question)) if cursor else None
         if which.q is not None and not words_of(which.q):
             return [], None
-        pages = list(self._pages(workspace, which, fields, sort, after, limit + 1))
+        pages = self._pages(workspace, which, fields, sort, after, limit + 1)
         rows = pages[0]
         if len(pages) > 1:
             merged = heapq.merge(*pages, key=key_of(sort), reverse=sort.startswith("-"))
@@ -262,19 +263,19 @@ class LinkService:
         sort: str,
         after: tuple[Any, ...] | None,
         limit: int,
-    ) -> Iterator[Sequence[AnyRow]]:
+    ) -> Sequence[Sequence[AnyRow]]:
         """The page of each shard."""
         conditions = conditions_of(workspace, which, datetime.now(UTC))
-        for name in self._db.shards():
-            plain = self._db.read_shard_once(name, workspace)
+
+        def page_of(shard: str) -> Sequence[AnyRow]:
+            plain = self._db.read_shard_once(shard, workspace)
             if not conditions and not plain.foreign:
                 with plain as one:
-                    yield store.ask_links(
+                    return store.ask_links(
                         one, workspace, fields=fields, sort=sort, after=after, limit=limit
                     )
-                continue
-            with self._db.read_shard(name, workspace) as session:
-                yield store.find_links(
+            with self._db.read_shard(shard, workspace) as session:
+                return store.find_links(
                     session,
                     workspace,
                     columns=store.columns_of(fields),
@@ -283,6 +284,8 @@ class LinkService:
                     after=after,
                     limit=limit,
                 )
+
+        return ask_each(self._db.shards(), page_of)
 
     def _find_existing(
         self, workspace: int, draft: LinkDraft, asked: Mapping[str, Any]
