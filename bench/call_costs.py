@@ -25,7 +25,7 @@ from api.core.database import gevent_wait  # noqa: E402
 from api.core.ids import slot_of_id  # noqa: E402
 from api.limits.counts import ask as ask_plan  # noqa: E402
 from api.limits.service import LimitService  # noqa: E402
-from api.links import store  # noqa: E402
+from api.links import finding, store  # noqa: E402
 from api.links.schemas import FIELDS, Presenter  # noqa: E402
 from bench.rivals.flask_api import app as bare  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
@@ -104,7 +104,7 @@ class Calls:
         rows: Sequence[Any] = ()
         for shard in self._db.shards():
             with self._db.read_shard_once(shard) as one:
-                rows = store.ask_links(
+                rows = finding.ask_links(
                     one,
                     self._caller.workspace_id,
                     fields=FIELDS,

@@ -72,20 +72,25 @@ class DomainService:
         known = self._owners.get(host)
         return (known.owner or 0) if known.fresh or (stale and known.found) else None
 
-    def look_up(self, hosts: Iterable[str]) -> None:
-        """Learn the owners of many hosts with one query.
+    def look_up(self, hosts: Iterable[str], workspace: int | None = None) -> None:
+        """Learn the owners of many hosts with one query; with `workspace` also of those that were
+        known not to be its own.
 
         Raises:
             Unavailable: the directory is away.
         """
         names = {normalise_host(host) for host in hosts} - {None, self.default_domain}
-        unknown = sorted(name for name in names if name and not self._owners.get(name).fresh)
+        unknown = sorted(name for name in names if name and not self._knows(name, workspace))
         if not unknown:
             return
         with self._db.read_directory() as session:
             owners = store.find_owners(session, unknown)
         for host in unknown:
             self._owners.put(host, owners.get(host))
+
+    def _knows(self, host: str, workspace: int | None) -> bool:
+        known = self._owners.get(host)
+        return known.fresh and workspace in (None, known.owner)
 
     def spelling_of(self, host: str) -> str:
         """`host` as domains are spelled; what is no host name at all stays as it is."""
@@ -105,8 +110,9 @@ class DomainService:
             return host
         return None if strict else self.default_domain
 
-    def usable_by(self, workspace: int, text: str | None) -> str:
-        """The domain that a workspace names for a link; the default one for None.
+    def usable_by(self, workspace: int, text: str | None, *, looked_up: bool = False) -> str:
+        """The domain that a workspace names for a link; the default one for None. With `looked_up`
+        nobody asks again about a host that was not the workspace's a moment ago.
 
         Raises:
             Invalid: it is none of the workspace's domains.
@@ -116,7 +122,8 @@ class DomainService:
         host = normalise_host(text)
         if host == self.default_domain:
             return host
-        if host is None or not self._owns(workspace, host):
+        owns = self._owns if not looked_up else lambda _, name: self.owner_of(name) == workspace
+        if host is None or not owns(workspace, host):
             raise Invalid.field("/domain", "Not a domain of this workspace.")
         return host
 

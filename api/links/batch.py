@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,50 +55,49 @@ Operation = Create | Update | Delete | Unreadable
 
 
 def perform(links: LinkService, workspace: int, operations: Sequence[Operation]) -> list[Result]:
-    """Perform `operations` in their order; neighbouring creations go in one statement.
+    """Perform `operations` in their order; neighbours of one kind go in a few statements.
 
     One that fails stops no other.
     """
     results: list[Result] = []
-    index = 0
-    while index < len(operations):
-        run = _creations_from(operations, index)
-        if run:
-            for outcome in links.create_links(workspace, [creation.draft for creation in run]):
-                results.append(
-                    _failed(outcome) if isinstance(outcome, DomainError) else Result(201, outcome)
-                )
-            index += len(run)
-        else:
-            results.append(_perform_one(links, workspace, operations[index]))
-            index += 1
+    while len(results) < len(operations):
+        run = _run_from(operations, len(results))
+        match run[0]:
+            case Create():
+                drafts = [each.draft for each in run if isinstance(each, Create)]
+                results += [_result(201, made) for made in links.create_links(workspace, drafts)]
+            case Update():
+                patches = {each.link_id: each.patch for each in run if isinstance(each, Update)}
+                changed = links.update_links(workspace, patches)
+                results += [_result(200, changed[link_id]) for link_id in patches]
+            case Delete():
+                ids = [each.link_id for each in run if isinstance(each, Delete)]
+                gone = links.delete_links(workspace, ids)
+                results += [_result(204, gone[link_id]) for link_id in ids]
+            case Unreadable(error):
+                results.append(Result(error.status, error=error, unread=True))
     return results
 
 
-def _creations_from(operations: Sequence[Operation], start: int) -> list[Create]:
-    run: list[Create] = []
+def _run_from(operations: Sequence[Operation], start: int) -> list[Operation]:
+    """The operations from `start` on that can be performed together: of one kind, and each of
+    another link."""
+    run: list[Operation] = []
+    seen: set[int] = set()
     for operation in operations[start:]:
-        if not isinstance(operation, Create):
+        if run and type(operation) is not type(run[0]):
             break
+        if isinstance(operation, Update | Delete):
+            if operation.link_id in seen:
+                break
+            seen.add(operation.link_id)
         run.append(operation)
+        if isinstance(operation, Unreadable):
+            break
     return run
 
 
-def _perform_one(links: LinkService, workspace: int, operation: Operation) -> Result:
-    always: Callable[[AnyRow], bool] = lambda link: True  # noqa: ARG005, E731
-    try:
-        match operation:
-            case Update(link_id, patch):
-                return Result(200, links.update_link(workspace, link_id, patch, always))
-            case Delete(link_id):
-                links.delete_link(workspace, link_id, always)
-                return Result(204)
-            case Unreadable(error):
-                return Result(error.status, error=error, unread=True)
-    except DomainError as error:
-        return _failed(error)
-    raise TypeError(f"not an operation: {operation!r}")
-
-
-def _failed(error: DomainError) -> Result:
-    return Result(error.status, error=error)
+def _result(status: int, outcome: AnyRow | DomainError | None) -> Result:
+    if isinstance(outcome, DomainError):
+        return Result(outcome.status, error=outcome)
+    return Result(status, outcome)

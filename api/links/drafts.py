@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -45,15 +45,23 @@ class LinkRules:
     slug_length: int
     multi_segment_slugs: bool
 
-    def look_up_hosts(self, drafts: Sequence[LinkDraft]) -> None:
+    def look_up_hosts(self, workspace: int, drafts: Sequence[LinkDraft]) -> None:
         """Ask about the hosts of many drafts at once, and not for each again."""
         if len(drafts) > 1:
-            named = [draft.domain for draft in drafts if draft.domain is not None]
-            targets = [host_of(draft.url) for draft in drafts]
-            self.domains.look_up([*named, *filter(None, targets)])
+            named = {draft.domain for draft in drafts if draft.domain is not None}
+            self.domains.look_up(named, workspace)
+            self.look_up_targets(draft.url for draft in drafts)
 
-    def row_of(self, workspace: int, draft: LinkDraft) -> dict[str, Any]:
-        """The column values of a draft.
+    def look_up_targets(self, urls: Iterable[str]) -> None:
+        """The same of targets that links shall have."""
+        hosts = list(filter(None, map(host_of, urls)))
+        if len(hosts) > 1:
+            self.domains.look_up(hosts)
+
+    def row_of(
+        self, workspace: int, draft: LinkDraft, *, looked_up: bool = False
+    ) -> dict[str, Any]:
+        """The column values of a draft; `looked_up`: after `look_up_hosts` of several.
 
         Raises:
             Invalid: the target, the slug, the domain or the period is not allowed.
@@ -62,7 +70,7 @@ class LinkRules:
         custom = draft.slug is not None
         row = {
             "workspace_id": workspace,
-            "domain": self.domains.usable_by(workspace, draft.domain),
+            "domain": self.domains.usable_by(workspace, draft.domain, looked_up=looked_up),
             "slug": self._custom_slug(draft.slug) if draft.slug is not None else "",
             "url": self.target_of(workspace, draft.url),
             "title": draft.title,

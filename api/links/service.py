@@ -4,36 +4,28 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from api.core.database.fanout import ask_each
-from api.core.database.routing import Database, WriteSession
+from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
-from api.core.errors import (
-    Conflict,
-    DomainError,
-    Invalid,
-    NotFound,
-    PreconditionFailed,
-    Unavailable,
-)
+from api.core.errors import Conflict, DomainError, Invalid, Unavailable
 from api.core.evictions import Evictions
 from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
-from api.core.passwords import hash_password
 from api.identity.service import IdentityService
 from api.limits.service import LinkQuota
-from api.links import store
-from api.links.drafts import LinkDraft, LinkRules, check_period, unique
+from api.links import finding, store
+from api.links.changes import COLUMN, LinkChanges, Matches, no_such_link
+from api.links.drafts import LinkDraft, LinkRules
 from api.links.filters import LinkFilter, conditions_of, words_of
 from api.links.insertion import LinkInsertion
-from api.links.metadata import complaint, merge_patch
 from api.links.places import find_places
 from api.links.sorting import key_of, position_in, position_of
-from api.links.titles import NO_TITLES, TitleWishes, wish
+from api.links.titles import NO_TITLES, TitleWishes
 from api.links.totals import add_clicks, erase_clicks
 
 EVICTION_PREFIX = "link:"
@@ -101,6 +93,7 @@ class LinkService:
         self._cursors = Cursors(secret, "links")
         self._quota = quota
         self._titles = titles
+        self._changes = LinkChanges(db, rules, titles, self._evict)
         self._insertion = LinkInsertion(db, rules, identity, titles, self._evict)
 
     def create_link(
@@ -129,10 +122,10 @@ class LinkService:
         outcomes: dict[int, AnyRow | DomainError] = {}
         waiting: dict[int, dict[str, Any]] = {}
         try:
-            self._rules.look_up_hosts(drafts)
+            self._rules.look_up_hosts(workspace, drafts)
             for index, draft in enumerate(drafts):
                 try:
-                    waiting[index] = self._rules.row_of(workspace, draft)
+                    waiting[index] = self._rules.row_of(workspace, draft, looked_up=len(drafts) > 1)
                 except Invalid as error:
                     outcomes[index] = error
             grant = self._quota.take(workspace, len(waiting))
@@ -174,14 +167,10 @@ class LinkService:
         slot = slot_of_id(identifier)
         with self._db.read(slot, workspace) as session:
             if not store.link_exists(session, workspace, slot, identifier, deleted=deleted):
-                raise _no_such_link()
+                raise no_such_link()
 
     def update_link(
-        self,
-        workspace: int,
-        identifier: int,
-        patch: Mapping[str, Any],
-        matches: Callable[[AnyRow], bool],
+        self, workspace: int, identifier: int, patch: Mapping[str, Any], matches: Matches
     ) -> AnyRow:
         """Change the fields in `patch` (JSON Merge Patch, RFC 7396) of a link that `matches`.
 
@@ -190,20 +179,17 @@ class LinkService:
             PreconditionFailed: the link does not match.
             Invalid: a field breaks a rule.
         """
-        slot = slot_of_id(identifier)
-        values = self._values_of(workspace, patch)
-        with self._db.write(slot) as session:
-            link = _found(store.get_link(session, workspace, slot, identifier, lock=True))
-            if not matches(link):
-                raise PreconditionFailed("The link was changed since you read it.")
-            self._settle(session, slot, link, values)
-            if values:
-                store.update_link(session, workspace, slot, identifier, values)
-            changed = _found(store.get_link(session, workspace, slot, identifier))
-            wished = wish(self._titles, session, workspace, [changed] if "url" in values else [])
-        self._evict([changed])
-        self._titles.offer(wished)
-        return changed
+        outcome = self._changes.update(workspace, {identifier: patch}, matches)[identifier]
+        if isinstance(outcome, DomainError):
+            raise outcome
+        return outcome
+
+    def update_links(
+        self, workspace: int, patches: Mapping[int, Mapping[str, Any]]
+    ) -> dict[int, AnyRow | DomainError]:
+        """The same of many links, each by its id, in a few statements per shard; for each the
+        link, or its error."""
+        return self._changes.update(workspace, patches)
 
     def set_title(self, workspace: int, identifier: int, url: str, title: str) -> bool:
         """Give a link its target's title, if it leads to `url` and nobody gave it one meanwhile."""
@@ -211,22 +197,22 @@ class LinkService:
         with self._db.write(slot) as session:
             return store.set_title(session, workspace, slot, identifier, url, title)
 
-    def delete_link(
-        self, workspace: int, identifier: int, matches: Callable[[AnyRow], bool]
-    ) -> None:
+    def delete_link(self, workspace: int, identifier: int, matches: Matches) -> None:
         """Delete a link that `matches`; from then on its slug answers 410.
 
         Raises:
             NotFound: the workspace has no such link.
             PreconditionFailed: the link does not match.
         """
-        slot = slot_of_id(identifier)
-        with self._db.write(slot) as session:
-            link = _found(store.get_link(session, workspace, slot, identifier, lock=True))
-            if not matches(link):
-                raise PreconditionFailed("The link was changed since you read it.")
-            store.mark_deleted(session, workspace, slot, identifier)
-        self._evict([link])
+        error = self._changes.delete(workspace, [identifier], matches)[identifier]
+        if error is not None:
+            raise error
+
+    def delete_links(
+        self, workspace: int, identifiers: Sequence[int]
+    ) -> dict[int, DomainError | None]:
+        """The same of many links, in a few statements per shard; for each None, or its error."""
+        return self._changes.delete(workspace, identifiers)
 
     def list_links(
         self,
@@ -271,11 +257,11 @@ class LinkService:
             plain = self._db.read_shard_once(shard, workspace)
             if not conditions and not plain.foreign:
                 with plain as one:
-                    return store.ask_links(
+                    return finding.ask_links(
                         one, workspace, fields=fields, sort=sort, after=after, limit=limit
                     )
             with self._db.read_shard(shard, workspace) as session:
-                return store.find_links(
+                return finding.find_links(
                     session,
                     workspace,
                     columns=store.columns_of(fields),
@@ -302,7 +288,7 @@ class LinkService:
                 )
             for link in candidates:
                 same = all(
-                    getattr(link, _COLUMN.get(name, name)) == wanted[_COLUMN.get(name, name)]
+                    getattr(link, COLUMN.get(name, name)) == wanted[COLUMN.get(name, name)]
                     for name in asked
                     if name not in ("state", "password")
                 )
@@ -310,44 +296,10 @@ class LinkService:
                     return link
         return None
 
-    def _values_of(self, workspace: int, patch: Mapping[str, Any]) -> dict[str, Any]:
-        """The column values that a patch sets, but for those that depend on the link."""
-        values = {_COLUMN.get(name, name): value for name, value in patch.items()}
-        if "url" in values:
-            values["url"] = self._rules.target_of(workspace, values["url"])
-        if "tags" in values:
-            values["tags"] = unique(values["tags"] or ())
-        if "state" in values:
-            values["enabled"] = values.pop("state") == "active"
-        if "password" in values:
-            password = values.pop("password")
-            values["password_hash"] = hash_password(password) if password else None
-        return values
-
-    def _settle(
-        self, session: WriteSession, slot: int, link: AnyRow, values: dict[str, Any]
-    ) -> None:
-        """Complete `values` from the link as it is."""
-        check_period(
-            values.get("starts_at", link.starts_at), values.get("expires_at", link.expires_at)
-        )
-        if "custom" in values:
-            patch = values["custom"]
-            values["custom"] = {} if patch is None else merge_patch(link.custom, patch)
-            if wrong := complaint(values["custom"]):
-                raise Invalid.field("/metadata", f"With what is there: {wrong}")
-        if values.get("max_clicks") is not None and link.max_clicks is None:
-            # Uses are only kept while there is a limit: begin with what was counted so far.
-            values["uses"] = store.get_clicks(session, slot, link.id)
-
     def _evict(self, links: Iterable[AnyRow]) -> None:
         keys = [f"{EVICTION_PREFIX}{link.domain}/{link.slug}" for link in links]
         if keys:
             self._evictions.publish(keys)
-
-
-# Fields whose column has another name.
-_COLUMN = {"metadata": "custom"}
 
 
 def _taken(row: Mapping[str, Any]) -> SlugTaken:
@@ -356,9 +308,5 @@ def _taken(row: Mapping[str, Any]) -> SlugTaken:
 
 def _found(link: AnyRow | None) -> AnyRow:
     if link is None:
-        raise _no_such_link()
+        raise no_such_link()
     return link
-
-
-def _no_such_link() -> NotFound:
-    return NotFound("There is no such link.")

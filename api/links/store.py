@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -10,19 +9,22 @@ from typing import Any, TypeAlias
 import orjson
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     ColumnElement,
-    Integer,
-    Select,
     SmallInteger,
     Text,
+    Update,
+    and_,
+    any_,
     bindparam,
+    case,
     cast,
+    column,
     delete,
     func,
     insert,
     literal,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -95,19 +97,39 @@ def ask_link(connection: ReadOnce, workspace: int, slot: int, identifier: int) -
     return connection.ask_one(_ASKED, workspace=workspace, slot=slot, link=identifier)
 
 
-def get_link(
-    session: ReadSession, workspace: int, slot: int, identifier: int, *, lock: bool = False
-) -> AnyRow | None:
-    """A link that is not deleted; locked until the transaction ends, if asked."""
-    statement = select(*_ALL, Link.workspace_id).where(
-        Link.slot == slot,
-        Link.id == identifier,
-        Link.workspace_id == workspace,
-        Link.deleted_at.is_(None),
+def lock_links(
+    session: WriteSession, workspace: int, identifiers: Iterable[int]
+) -> Sequence[AnyRow]:
+    """Links that are not deleted, locked until the transaction ends.
+
+    In one order everywhere: two who want the same links then wait for each other in turn.
+    """
+    wanted = _these(identifiers)
+    statement = (
+        select(*_ALL)
+        .join_from(wanted, Link, _is_of(wanted.c))
+        .where(Link.workspace_id == workspace, Link.deleted_at.is_(None))
+        .order_by(Link.slot, Link.id)
+        .with_for_update(of=Link)
     )
-    if lock:
-        statement = statement.with_for_update(of=Link)
-    return session.execute(statement).one_or_none()
+    return session.execute(statement).all()
+
+
+def _these(identifiers: Iterable[int]) -> Any:
+    """Links by their keys, as a table: one text of SQL for any number of them."""
+    links = sorted(identifiers)
+    return (
+        func.unnest(
+            cast(list(map(slot_of_id, links)), ARRAY(SmallInteger)),
+            cast(links, ARRAY(BigInteger)),
+        )
+        .table_valued("slot", "id", name="wanted")
+        .render_derived()
+    )
+
+
+def _is_of(wanted: Any) -> ColumnElement[bool]:
+    return and_(Link.slot == wanted.slot, Link.id == wanted.id)
 
 
 def link_exists(
@@ -215,23 +237,72 @@ def find_by_url(
     return session.execute(statement).all()
 
 
-def update_link(
-    session: WriteSession, workspace: int, slot: int, identifier: int, values: Mapping[str, Any]
-) -> None:
-    """Change a link that the transaction holds locked, and make its version the next."""
-    session.execute(
-        update(Link)
-        .where(Link.slot == slot, Link.id == identifier, Link.workspace_id == workspace)
-        .values({**values, "version": Link.version + 1, "updated_at": func.now()})
+_CHANGEABLE = (
+    "url title tags starts_at expires_at max_clicks uses password_hash redirect_status"
+    " forward_query enabled custom"
+).split()
+
+
+def _changing() -> Update:
+    """The change of many links, each of other columns, in one statement."""
+    columns = {name: getattr(Link, name) for name in _CHANGEABLE}
+    new = (
+        func.jsonb_to_recordset(cast(bindparam("changes", type_=Text), JSONB))
+        .table_valued(
+            column("slot", SmallInteger),
+            column("id", BigInteger),
+            # Which columns are set: null may be a value, too.
+            column("names", ARRAY(Text)),
+            *(column(name, it.type) for name, it in columns.items()),
+            name="new",
+        )
+        .render_derived(with_types=True)
     )
-    if "tags" in values:
-        session.execute(delete(LinkTag).where(LinkTag.slot == slot, LinkTag.link_id == identifier))
-        rows = [
-            {"slot": slot, "link_id": identifier, "workspace_id": workspace, "tag": tag}
-            for tag in values["tags"]
-        ]
-        if rows:
-            session.execute(insert(LinkTag), rows)
+    values = {
+        it: case((literal(name) == any_(new.c.names), new.c[name]), else_=it)
+        for name, it in columns.items()
+    }
+    return (
+        update(Link)
+        .where(_is_of(new.c), Link.workspace_id == bindparam("workspace"))
+        .values({**values, Link.version: Link.version + 1, Link.updated_at: func.now()})
+        .returning(*_ALL)
+    )
+
+
+_CHANGE = _changing()
+
+
+def update_links(
+    session: WriteSession, workspace: int, changes: Mapping[int, Mapping[str, Any]]
+) -> Sequence[AnyRow]:
+    """Change links that the transaction holds locked, each by what its id stands for, and make
+    their versions the next; the links as they are then."""
+    rows = [
+        {"slot": slot_of_id(identifier), "id": identifier, "names": list(values), **values}
+        for identifier, values in changes.items()
+    ]
+    given = {"workspace": workspace, "changes": orjson.dumps(rows).decode()}
+    changed = session.execute(_CHANGE, given).all()
+    tags = {link: values["tags"] for link, values in changes.items() if "tags" in values}
+    if tags:
+        delete_tags(session, tags)
+    rows = [
+        {"slot": slot_of_id(link), "link_id": link, "workspace_id": workspace, "tag": tag}
+        for link, those in tags.items()
+        for tag in those
+    ]
+    if rows:
+        session.execute(insert(LinkTag), rows)
+    return changed
+
+
+def delete_tags(session: WriteSession, identifiers: Iterable[int]) -> None:
+    """Delete the tags of links."""
+    wanted = _these(identifiers)
+    session.execute(
+        delete(LinkTag).where(LinkTag.slot == wanted.c.slot, LinkTag.link_id == wanted.c.id)
+    )
 
 
 def set_title(
@@ -255,14 +326,15 @@ def set_title(
     )
 
 
-def mark_deleted(session: WriteSession, workspace: int, slot: int, identifier: int) -> None:
-    """Delete a link but keep its slug taken."""
+def mark_deleted(session: WriteSession, workspace: int, identifiers: Sequence[int]) -> None:
+    """Delete links but keep their slugs taken."""
+    wanted = _these(identifiers)
     session.execute(
         update(Link)
-        .where(Link.slot == slot, Link.id == identifier, Link.workspace_id == workspace)
+        .where(_is_of(wanted.c), Link.workspace_id == workspace)
         .values(deleted_at=func.now(), version=Link.version + 1)
     )
-    session.execute(delete(LinkTag).where(LinkTag.slot == slot, LinkTag.link_id == identifier))
+    delete_tags(session, identifiers)
 
 
 def delete_deleted(session: WriteSession, workspace: int, identifiers: Sequence[int]) -> None:
@@ -275,65 +347,3 @@ def delete_deleted(session: WriteSession, workspace: int, identifiers: Sequence[
             Link.deleted_at.is_not(None),
         )
     )
-
-
-def get_clicks(session: ReadSession, slot: int, identifier: int) -> int:
-    """All clicks of a link so far."""
-    statement = select(LinkTotal.clicks).where(
-        LinkTotal.slot == slot, LinkTotal.link_id == identifier
-    )
-    return session.execute(statement).scalar_one_or_none() or 0
-
-
-@functools.lru_cache(maxsize=256)
-def _page(fields: tuple[str, ...], sort: str, *, after: bool) -> Question:
-    """The page of a list without filters: what most lists are."""
-    statement = _in_order(
-        select(*columns_of(fields)).where(Link.workspace_id == bindparam("workspace")),
-        sort,
-        [bindparam("after_0"), bindparam("after_1")] if after else None,
-    )
-    return Question(statement.limit(bindparam("limit", type_=Integer)))
-
-
-def ask_links(
-    connection: ReadOnce,
-    workspace: int,
-    *,
-    fields: tuple[str, ...],
-    sort: str,
-    after: tuple[Any, ...] | None,
-    limit: int,
-) -> list[Any]:
-    """A page of all links in the order `sort`, beginning after the sort key `after`."""
-    place = {f"after_{index}": value for index, value in enumerate(after or ())}
-    question = _page(fields, sort, after=after is not None)
-    return connection.ask(question, workspace=workspace, limit=limit, **place)
-
-
-def find_links(
-    session: ReadSession,
-    workspace: int,
-    *,
-    columns: Sequence[Column],
-    conditions: Sequence[ColumnElement[bool]],
-    sort: str,
-    after: tuple[Any, ...] | None,
-    limit: int,
-) -> Sequence[AnyRow]:
-    """A page of the links that meet `conditions`; see `ask_links`."""
-    statement = select(*columns).where(
-        Link.workspace_id == workspace, *session.owned(Link.slot), *conditions
-    )
-    return session.execute(_in_order(statement, sort, after).limit(limit)).all()
-
-
-def _in_order(statement: Select[Any], sort: str, after: Sequence[Any] | None) -> Select[Any]:
-    """Links that are not deleted, in the order `sort`, after the sort key `after`."""
-    keys: list[Column] = [Link.updated_at, Link.id] if "updated_at" in sort else [Link.id]
-    descending = sort.startswith("-")
-    statement = statement.select_from(Link).where(Link.deleted_at.is_(None))
-    if after is not None:
-        here, there = tuple_(*keys), tuple_(*after[: len(keys)])
-        statement = statement.where(here < there if descending else here > there)
-    return statement.order_by(*(key.desc() if descending else key.asc() for key in keys))

@@ -6,10 +6,10 @@ import threading
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from tests.answers import wrong_fields
 from tests.caller import Caller
+from tests.statements import recorded
 
 URL = "https://example.com/"
 
@@ -133,20 +133,9 @@ def test_deleted_slug_is_free_for_the_next_operation_where_allowed(
 
 
 def count_statements(caller: Caller, *operations: Any) -> int:
-    counted = []
-    here = threading.get_ident()
-
-    def count(*arguments: Any) -> None:
-        if threading.get_ident() == here:  # and not what looks for changes in the background
-            counted.append(arguments)
-
-    engine = caller.app.extensions["signpost"].db.servers()[0].engine
-    event.listen(engine, "before_cursor_execute", count)
-    try:
+    with recorded() as sent:
         perform(caller, *operations)
-    finally:
-        event.remove(engine, "before_cursor_execute", count)
-    return len(counted)
+    return len(sent)
 
 
 def test_a_thousand_creations_take_few_statements(caller: Caller, slug: str) -> None:
@@ -158,6 +147,56 @@ def test_a_thousand_creations_take_few_statements(caller: Caller, slug: str) -> 
     assert count_statements(caller, *operations) <= 9
     assert statuses(perform(caller, *operations)) == [409] * 1000
     assert count_statements(caller, *operations) <= 8
+
+
+def test_hundreds_of_changes_take_few_statements(caller: Caller) -> None:
+    ids = [result["link"]["id"] for result in perform(caller, *[create()] * 300)]
+    patches: list[dict[str, Any]] = [
+        {"title": "new", "tags": ["a"]},
+        {"max_clicks": 5},
+        {"url": "https://other.example/", "metadata": {"a": 1}},
+    ]
+    changes = [
+        {"op": "update", "id": each, "link": patches[number % 3]} for number, each in enumerate(ids)
+    ]
+    assert count_statements(caller, *changes) <= 8
+    assert count_statements(caller, *({"op": "delete", "id": each} for each in ids)) <= 6
+    assert caller.get("/links").json["data"] == []  # type: ignore[index]
+
+
+def test_changes_of_a_batch_are_each_links_own(caller: Caller) -> None:
+    first, second, third = (caller.create_link(title="old", tags=["old"]) for _ in range(3))
+    results = perform(
+        caller,
+        {"op": "update", "id": first["id"], "link": {"title": None, "metadata": {"a": [1]}}},
+        {"op": "update", "id": second["id"], "link": {"tags": ["x", "y"], "state": "disabled"}},
+        {"op": "update", "id": third["id"], "link": {"expires_at": "2099-01-01T00:00:00Z"}},
+        {"op": "update", "id": third["id"], "link": {"starts_at": "2099-01-01T00:00:00Z"}},
+        {"op": "update", "id": third["id"], "link": {"title": "last"}},
+    )
+    assert statuses(results) == [200, 200, 200, 422, 200]
+    changed = [results[index]["link"] for index in (0, 1, 4)]
+    expected = [
+        first | {"title": None, "metadata": {"a": [1]}},
+        second | {"tags": ["x", "y"], "state": "disabled"},
+        third | {"title": "last", "expires_at": "2099-01-01T00:00:00Z"},
+    ]
+    moments = [link["updated_at"] for link in changed]
+    assert changed == [
+        link | {"updated_at": moment} for link, moment in zip(expected, moments, strict=True)
+    ]
+    assert [caller.get(f"/links/{link['id']}").json for link in changed] == changed
+    assert caller.get("/links?tag=x").json["data"] == [changed[1]]  # type: ignore[index]
+    assert [link["id"] for link in caller.get("/links?tag=old").json["data"]] == [  # type: ignore[index]
+        third["id"],
+        first["id"],
+    ]
+
+
+def test_link_that_was_deleted_can_be_changed_no_more(caller: Caller) -> None:
+    link = caller.create_link()["id"]
+    delete, update = {"op": "delete", "id": link}, {"op": "update", "id": link, "link": {}}
+    assert statuses(perform(caller, update, delete, delete, update)) == [200, 204, 404, 404]
 
 
 def test_batches_with_the_same_slugs_crosswise_do_not_deadlock(

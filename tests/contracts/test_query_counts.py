@@ -1,0 +1,76 @@
+"""Every endpoint sends a few statements, and no more where there are many things."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+import pytest
+from flask import Flask
+
+from api.clicks.enrichment.enricher import Enricher
+from api.clicks.ingest import Counting, Ingest
+from api.core.database.routing import Database
+from api.identity.service import IdentityService
+from api.links.service import add_clicks, find_places
+from api.orphans.service import OrphanService
+from api.stats.service import StatsService
+from tests.caller import Caller
+from tests.contracts.endpoints import ENDPOINTS, Stage
+from tests.statements import Statement, recorded
+
+pytestmark = pytest.mark.xdist_group("query counts")
+
+FEW, MANY = 3, 30
+# Asked for once in some seconds, by whoever comes then: which key it is, which plan, which shard.
+REMEMBERED = re.compile(
+    r"WHERE api_keys\.key_hash|SELECT workspaces\.plan|FROM (slot_map|shards|slots)\b"
+)
+
+
+@pytest.fixture(scope="module")
+def stages(app: Flask, db: Database, identity: IdentityService) -> Iterator[Mapping[int, Stage]]:
+    """A workspace with few things, and one with many."""
+    ingest = Ingest(
+        db,
+        Enricher(b"a secret of the tests only"),
+        Counting(
+            find_places=find_places,
+            fold=StatsService.fold,
+            add_counts=StatsService.add,
+            add_totals=add_clicks,
+            add_orphans=OrphanService.add,
+        ),
+    )
+    made = {}
+    for size in (FEW, MANY):
+        owner = Caller.of_new_workspace(app, identity).with_role("owner")
+        made[size] = Stage(app, db, owner, size, lambda segment: ingest.ingest([segment]))
+        made[size].fill()
+    yield made
+
+
+def statements_of(stage: Stage, endpoint: str) -> list[Statement]:
+    """What a call sends. The least of two: what is remembered for longer is then known."""
+    tries = []
+    for _ in range(2):
+        call = ENDPOINTS[endpoint][1](stage)
+        with recorded() as sent:
+            answer = call()
+        assert answer.status_code < 400, (endpoint, answer.text)
+        assert answer.status_code != 304
+        answer.close()
+        tries.append([each for each in sent if not REMEMBERED.search(each.sql)])
+    return min(tries, key=len)
+
+
+def test_each_endpoint_is_known_here(app: Flask) -> None:
+    assert {rule.endpoint for rule in app.url_map.iter_rules()} == ENDPOINTS.keys()
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_endpoint_sends_few_statements(stages: Mapping[int, Stage], endpoint: str) -> None:
+    few, many = (statements_of(stages[size], endpoint) for size in (FEW, MANY))
+    told = "\n".join(statement.sql for statement in many)
+    assert len(many) <= len(few), f"more things take more statements:\n{told}"
+    assert len(many) <= ENDPOINTS[endpoint][0], f"{len(many)} statements:\n{told}"
