@@ -22,6 +22,9 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Kind: TypeAlias = Callable[[str], Any]
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
+# A host, or an IPv6 address in brackets, and a port.
+_PLACE = re.compile(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
+_SCHEME = r"postgres(?:ql)?(?:\+psycopg2)?://"
 _TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
 
@@ -39,7 +42,7 @@ def integer(low: int, high: int | None) -> Kind:
     return read
 
 
-def seconds(*, zero: bool = False) -> Kind:
+def seconds(*, zero: bool = False, low: int = 0, high: int | None = None) -> Kind:
     """A duration; with `zero` also none."""
 
     def read(value: str) -> float:
@@ -51,7 +54,7 @@ def seconds(*, zero: bool = False) -> Kind:
             raise ValueError("Not a finite number.")
         if number == 0 and not zero:
             raise ValueError("Must be greater than 0.")
-        return _in_range(number, 0, None)
+        return _in_range(number, low, high)
 
     return read
 
@@ -119,19 +122,35 @@ def database_url(value: str) -> str:
     if not separator or scheme not in ("postgres", "postgresql", "postgresql+psycopg2"):
         raise ValueError("Not a PostgreSQL URL (postgresql://user@host/name).")
     tls.check_database(value)
-    return f"postgresql+psycopg2://{rest}"
+    return f"postgresql+psycopg2://{_hosts_as_parameters(rest)}"
+
+
+def _hosts_as_parameters(rest: str) -> str:
+    """`user@a:5432,b:5433/name` as `user@/name?host=a,b&port=5432,5433`: libpq knows both ways to
+    name several hosts, and SQLAlchemy the second."""
+    end = min((rest + "/").index("/"), (rest + "?").index("?"))
+    user, at, hosts = rest[:end].rpartition("@")
+    name, _, query = rest[end:].partition("?")
+    if "," not in hosts:
+        return rest
+    places = [_PLACE.fullmatch(place) for place in hosts.split(",")]
+    if not all(places):
+        raise ValueError("The hosts of a PostgreSQL URL are `host:port`, separated by commas.")
+    named = ",".join(place[1].strip("[]") for place in places if place)
+    ports = ",".join(place[2] or "5432" for place in places if place)
+    return f"{user}{at}{name or '/'}?host={named}&port={ports}{query and '&' + query}"
 
 
 def database_urls(value: str) -> tuple[str, ...]:
     """PostgreSQL URLs, separated by commas."""
     # A comma may also stand between the hosts of one URL.
-    return tuple(map(database_url, re.split(r"\s*,\s*(?=postgres)", value.strip())))
+    return tuple(map(database_url, re.split(rf"\s*,\s*(?={_SCHEME})", value.strip())))
 
 
 def named_database_urls(value: str) -> tuple[tuple[str, str], ...]:
     """`name=url,name=url`, as pairs."""
     pairs = [
-        part.partition("=") for part in re.split(r"\s*,\s*(?=[^,=/]*=postgres)", value.strip())
+        part.partition("=") for part in re.split(rf"\s*,\s*(?=[^,=/]*={_SCHEME})", value.strip())
     ]
     if not all(_NAME.fullmatch(name) for name, _, _ in pairs):
         raise ValueError("Not `name=url`, separated by commas; a name is of a-z, 0-9, _ and -.")

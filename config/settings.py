@@ -97,6 +97,12 @@ class Settings:
         kinds.named_database_urls,
         "`name=url,…`: servers that replicate shards; a name may come several times.",
     )
+    db_max_replica_lag_seconds: float = _setting(
+        5.0,
+        kinds.seconds(low=2, high=10),
+        "How far a replica may be behind before it is left out, from 2 to 10; what somebody wrote "
+        "they see at once in any case.",
+    )
     redis_url: str | None = _setting(
         None,
         kinds.redis_url,

@@ -130,7 +130,7 @@ class AuditLog:
             for row in rows:
                 row["id"] = new_id(_DIRECTORY_SLOT)
             try:
-                with self._db.write_once(_DIRECTORY_SLOT) as connection:
+                with self._db.write_directory_once(noted=False) as connection:
                     store.insert_events(connection, rows)
                 return
             except UniqueViolation:  # another process has made the same id

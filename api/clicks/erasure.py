@@ -59,7 +59,7 @@ class ClickEraser:
         """
         slot = slot_of_id(link_id)
         self._require(workspace, slot, link_id)
-        with self._db.write(slot) as session:
+        with self._db.write(slot, workspace) as session:
             # Once before: what this waits for, clicks that are being stored need not wait for.
             self._erase_counts(session, slot, link_id)
             deletions.lock_out_ingest(session)
@@ -70,7 +70,7 @@ class ClickEraser:
             self._erase_counts(session, slot, link_id)
             erase_clicks(session, slot, link_id)
         self._forget_answers(workspace)
-        with self._db.write(slot) as session:
+        with self._db.write(slot, workspace) as session:
             deleted = _delete(session, slot, link_id, until, _CLICKS_IN_REQUEST)
         return Erasure(until, finished=deleted < _CLICKS_IN_REQUEST)
 

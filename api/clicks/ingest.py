@@ -26,7 +26,7 @@ from api.clicks.enriched import EnrichedClick
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.partitions import Partitions
 from api.clicks.records import OrphanRecord, read_segment
-from api.core.database.routing import Database, ReadSession, WriteSession
+from api.core.database.routing import LATEST, Database, ReadSession, WriteSession
 from api.core.database.sessions import SlotRange
 from api.core.database.slot_map import Slots
 from api.core.ids import slot_of_host
@@ -323,7 +323,7 @@ class LinkPlaces:
         known = self._known  # which another thread may begin anew
         unknown = [link_id for link_id in link_ids if link_id not in known]
         if unknown:
-            with self._db.read(slot) as session:
+            with self._db.read(slot, since=LATEST) as session:
                 found = self._find(session, unknown)
             known.update({link_id: found.get(link_id) for link_id in unknown})
         return known

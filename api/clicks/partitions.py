@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from api.clicks.months import find_missing_months, insert_month, month_of, next_month
-from api.core.database.routing import Database
+from api.core.database.routing import LATEST, Database
 
 _MONTHS_AHEAD = 2
 
@@ -32,7 +32,7 @@ class Partitions:
         needed.add(next_month(month_of(datetime.now(UTC))))
         if needed <= known:
             return
-        with self._db.read(slot) as session:
+        with self._db.read(slot, since=LATEST) as session:
             missing = find_missing_months(session, needed - known)
         for month in missing:
             with self._db.write(slot) as session:

@@ -72,6 +72,14 @@ class Look(NamedTuple):
     epoch: bytes
     at: float
 
+    @property
+    def settled(self) -> bool:
+        """Whether the row has not changed for longer than a replica that is read may lag.
+
+        Where there is no tombstone none has ended lately either, unless Redis has forgotten it.
+        """
+        return self.seen != _TOMBSTONE and age_of(self.epoch) * 1000 > _TOMBSTONE_MS
+
 
 class SharedCopies:
     """Reads and writes copies. While Redis is away there are none, and nobody waits for it."""
@@ -191,23 +199,37 @@ def in_calls(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     return (keys[start : start + _PER_CALL] for start in range(0, len(keys), _PER_CALL))
 
 
-def confirm_epoch(client: redis.Redis) -> None:
+def confirm_epoch(client: redis.Redis, name: str = _EPOCH) -> None:
     """Begin a new epoch if this is another server, or another run of it, than in the last one.
+
+    `name` is of the key that holds the epoch.
 
     Raises:
         RedisError: Redis is away.
     """
-    held = cast("bytes | None", client.get(_EPOCH))
-    if held is None or held.partition(b".")[0] != _run_of(client):
-        begin_epoch(client, held)
+    held = cast("bytes | None", client.get(name))
+    parts = (held or b"").split(b".")
+    # Of an older version, an epoch does not tell when it began.
+    if len(parts) != 3 or parts[0] != _run_of(client):
+        begin_epoch(client, held, name)
 
 
-def begin_epoch(client: redis.Redis, old: bytes | None = None) -> bytes:
+def begin_epoch(client: redis.Redis, old: bytes | None = None, name: str = _EPOCH) -> bytes:
     """Begin an epoch in place of the `old` one; or the one that another process has begun."""
-    epoch = b"%b.%b" % (_run_of(client), secrets.token_hex(8).encode())
-    if client.eval(_BEGIN, 1, _EPOCH, old or b"", epoch):
+    chance, now_ms = secrets.token_hex(8).encode(), int(time.time() * 1000)
+    epoch = b"%b.%b.%d" % (_run_of(client), chance, now_ms)
+    if client.eval(_BEGIN, 1, name, old or b"", epoch):
         return epoch
-    return cast("bytes | None", client.get(_EPOCH)) or epoch
+    return cast("bytes | None", client.get(name)) or epoch
+
+
+def age_of(epoch: bytes) -> float:
+    """For how many seconds nothing was forgotten, by our clock; 0 for an epoch that is not told."""
+    try:
+        began_ms = int(epoch.split(b".")[2])
+    except (IndexError, ValueError):
+        return 0.0
+    return time.time() - began_ms / 1000
 
 
 def _run_of(client: redis.Redis) -> bytes:

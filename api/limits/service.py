@@ -71,10 +71,10 @@ class LinkQuota:
         if not quota or not links:
             return Grant(links, None)
         month = _month(datetime.now(UTC))
-        with self._db.write_directory_once() as connection:
+        with self._db.write_directory_once(noted=False) as connection:
             if store.take_all(connection, workspace, month, links, quota):
                 return Grant(links, month)
-        with self._db.write_directory() as session:
+        with self._db.write_directory(noted=False) as session:
             return Grant(store.take_some(session, workspace, month, links, quota), month)
 
     def give_back(self, workspace: int, grant: Grant, made: int) -> None:
@@ -82,7 +82,7 @@ class LinkQuota:
         if grant.month is None or made >= grant.links:
             return
         try:
-            with self._db.write_directory() as session:
+            with self._db.write_directory(noted=False) as session:
                 store.give_back(session, workspace, grant.month, grant.links - made)
         except Unavailable:
             log.warning("workspace %s was not given back %d links", workspace, grant.links - made)

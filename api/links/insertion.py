@@ -53,12 +53,13 @@ class LinkInsertion:
 
     def _insert_rows(self, slot: int, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
         """Insert rows of the shard of `slot`; the links that came to be."""
+        workspace = rows[0]["workspace_id"]
         if len(rows) == 1 and self._titles is NO_TITLES:
-            with self._db.write_once(slot) as connection:
+            with self._db.write_once(slot, workspace) as connection:
                 return store.insert_link(connection, rows[0])
-        with self._db.write(slot) as session:
+        with self._db.write(slot, workspace) as session:
             made = store.insert_links(session, rows)
-            wished = wish(self._titles, session, rows[0]["workspace_id"], made)
+            wished = wish(self._titles, session, workspace, made)
         self._titles.offer(wished)
         return made
 
@@ -85,7 +86,7 @@ class LinkInsertion:
             first = slugs[0][0]
             here = [slug for slug in slugs if self._db.same_shard(first, slug[0])]
             slugs = [slug for slug in slugs if not self._db.same_shard(first, slug[0])]
-            with self._db.write(first) as session:
+            with self._db.write(first, workspace) as session:
                 holders = store.find_holders(session, here)
                 dead = [
                     holder

@@ -194,7 +194,7 @@ class LinkService:
     def set_title(self, workspace: int, identifier: int, url: str, title: str) -> bool:
         """Give a link its target's title, if it leads to `url` and nobody gave it one meanwhile."""
         slot = slot_of_id(identifier)
-        with self._db.write(slot) as session:
+        with self._db.write(slot, workspace) as session:
             return store.set_title(session, workspace, slot, identifier, url, title)
 
     def delete_link(self, workspace: int, identifier: int, matches: Matches) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -107,6 +108,10 @@ class TargetCache:
         # those of a stripe, so that a busy writer does not keep other links from being cached.
         self._epoch = 0
         self._evicted = [0] * _STRIPES
+        # When, for those who read replicas: what lags must not be kept as if it were news.
+        self._synced_at = math.inf
+        self._evicted_at = [0.0] * _STRIPES
+        self._last_evicted_at = 0.0
 
     @property
     def synced(self) -> bool:
@@ -141,6 +146,15 @@ class TargetCache:
     def generation(self, key: str) -> int:
         """A number that grows when what was read before may be out of date."""
         return self._epoch + self._evicted[hash(key) % _STRIPES]
+
+    def fresh_from(self, key: str) -> float:
+        """The moment (monotonic seconds) of which at least a read of `domain/slug` must be: when it
+        was changed last, as far as was heard. While evictions do not arrive there is none."""
+        return max(self._synced_at, self._evicted_at[hash(key) % _STRIPES])
+
+    def all_fresh_from(self) -> float:
+        """The same for all keys."""
+        return max(self._synced_at, self._last_evicted_at)
 
     def generations(self) -> Generations:
         """The generations of all keys, for who reads many at once."""
@@ -211,11 +225,14 @@ class TargetCache:
     def evict(self, keys: Sequence[str]) -> None:
         """Make entries stale, and forget misses: their links were changed or made."""
         with self._lock:
+            now = time.monotonic()
             for key in keys:
                 if not key.startswith(EVICTION_PREFIX):
                     continue
                 name = key.removeprefix(EVICTION_PREFIX)
-                self._evicted[hash(name) % _STRIPES] += 1
+                stripe = hash(name) % _STRIPES
+                self._evicted[stripe] += 1
+                self._evicted_at[stripe] = self._last_evicted_at = now
                 self._misses.pop(name, None)
                 if name in self._entries:
                     # Kept, not dropped: better an old target than none when the database is away.
@@ -244,6 +261,7 @@ class TargetCache:
             if synced == self._synced:
                 return
             self._synced = synced
+            self._synced_at = time.monotonic() if synced else math.inf
             self._epoch += 1
             self._misses.clear()
             limit = time.monotonic() + self._unsynced_seconds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from api.core.database.routing import Database
+from api.core.database.routing import LATEST, Database
 from api.core.errors import Unavailable
 from api.core.flights import Flights
 from api.core.ids import slot_of
@@ -77,9 +77,9 @@ class TargetLevels:
                 self._refreshes.soon(key)
             return shared
         try:
-            row = self._query(key)
+            row = self._query(key, found)
         except Unavailable:
-            old = self._make_do(key, generation, found)
+            old = self._ask_replica(key, generation) or self._make_do(key, generation, found)
             if old is None:
                 raise
             return old
@@ -88,10 +88,16 @@ class TargetLevels:
             self._shared.keep(key, found, target)
         return target
 
-    def _query(self, key: str) -> Target | None:
+    def _query(self, key: str, found: Found) -> Target | None:
+        """What the database holds; never what was so before a change that somebody heard of.
+
+        A process that has not heard of it yet finds the tombstone of the copy in Redis.
+        """
         domain, _, slug = key.partition("/")
         slot = slot_of(domain, slug)
-        with self._db.read(slot) as session:
+        settled = self._shared is None or found.settled
+        since = self._cache.fresh_from(key) if settled else LATEST
+        with self._db.read(slot, since=since) as session:
             return store.get_target(session, slot, domain, slug)
 
     def _keep(
@@ -114,3 +120,15 @@ class TargetLevels:
             return None
         self._cache.retain(key, entry, _RETRY_SECONDS)
         return entry.target
+
+    def _ask_replica(self, key: str, generation: int) -> Target | None:
+        """What a replica holds, which may lag: for a moment, and for this process alone."""
+        domain, _, slug = key.partition("/")
+        slot = slot_of(domain, slug)
+        try:
+            with self._db.read_replica(slot) as session:
+                target = store.get_target(session, slot, domain, slug)
+        except Unavailable:
+            return None
+        # Of one that it has not, nobody can tell whether it is only too new.
+        return target and self._cache.put(key, target, generation, seconds=_RETRY_SECONDS)

@@ -39,6 +39,12 @@ class Found(NamedTuple):
         return self.known and self.left_seconds > 0
 
     @property
+    def settled(self) -> bool:
+        """Whether the link has not changed for longer than a replica may lag, as far as is known;
+        not while Redis is away."""
+        return self.look is not None and self.look.settled
+
+    @property
     def left_seconds(self) -> float:
         """Of the life of what is known."""
         return 0.0 if self.look is None else self.look.left_seconds

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from api.core.database.routing import Database
+from api.core.database.routing import LATEST, Database
 from api.core.errors import Unavailable
 from api.redirects import store
 from api.redirects.cache import Judge, Target, TargetCache
@@ -39,12 +39,13 @@ class MostClicked:
         heapq.heapify(self._shards)
         self._next: store.Position | None = None
 
-    def read(self) -> dict[str, Target] | None:
-        """The targets of the page by `domain/slug`, as they are now; None behind the last one."""
+    def read(self, since: float = LATEST) -> dict[str, Target] | None:
+        """The targets of the page by `domain/slug`, as they are now or were at the moment `since`;
+        None behind the last one."""
         if not self._shards or self._left <= 0:
             return None
         _, name, position = self._shards[0]
-        with self._db.read_shard(name) as session:
+        with self._db.read_shard(name, since=since) as session:
             page = store.find_most_clicked(session, position, min(self._page, self._left))
         self._next = page.next
         return page.targets
@@ -94,7 +95,7 @@ class WarmStart:
         loaded, links = 0, MostClicked(self._db, self._entries, _PAGE)
         while not self._stopped.is_set():
             generations = self._cache.generations()
-            targets = links.read()
+            targets = links.read(self._cache.all_fresh_from())
             if targets is None:
                 break
             for key, target in targets.items():

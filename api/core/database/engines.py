@@ -6,19 +6,19 @@ import time
 from typing import Any
 
 import orjson
-import psycopg2
 import psycopg2.extras
-from sqlalchemy import Engine, create_engine, event, exc
+from sqlalchemy import Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from api.core.database.connections import Connections, Held
+from api.core.database.hosts import Hosts
 from config.settings import Settings
 
 # An idle connection may be forgotten by a firewall, of which nobody is told.
 _SURE_SECONDS = 30.0
 
 
-def make_engine(url: str, settings: Settings) -> Engine:
+def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
     """An engine with bounded waits; it connects at first use, never before a fork."""
     engine = create_engine(
         url,
@@ -30,20 +30,18 @@ def make_engine(url: str, settings: Settings) -> Engine:
         # came in as 1e20, and orjson could not send those.
         json_serializer=lambda content: orjson.dumps(content).decode(),
         json_deserializer=orjson.loads,
-        connect_args=_connect_arguments(settings),
     )
+    event.listen(engine, "do_connect", lambda *_: hosts.connect())
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _ping_if_doubtful)
     return engine
 
 
-def make_connections(engine: Engine, settings: Settings) -> Connections:
-    """Connections to the same server, for statements that are transactions of their own."""
-    positional, named = engine.dialect.create_connect_args(engine.url)
-    named = {**named, **_connect_arguments(settings)}
+def make_connections(settings: Settings, hosts: Hosts) -> Connections:
+    """Connections for statements that are transactions of their own."""
 
     def connect() -> Any:
-        connection = psycopg2.connect(*positional, **named)
+        connection = hosts.connect()
         connection.autocommit = True
         psycopg2.extras.register_default_jsonb(connection, loads=orjson.loads)
         return connection
@@ -53,15 +51,24 @@ def make_connections(engine: Engine, settings: Settings) -> Connections:
     )
 
 
-def _connect_arguments(settings: Settings) -> dict[str, Any]:
+def connect_parameters(url: str, settings: Settings, *, read_only: bool) -> dict[str, Any]:
+    """What libpq is told to connect; what is `read_only` begins no transaction that could write."""
+    parsed = make_url(url)
+    _, named = parsed.get_dialect()().create_connect_args(parsed)
+    return {**named, **_connect_arguments(settings, read_only)}
+
+
+def _connect_arguments(settings: Settings, read_only: bool) -> dict[str, Any]:
     # Limits travel as connection options: a `SET SESSION` would be lost with a rollback.
     statement_ms = int(settings.db_statement_timeout_seconds * 1000)
-    options = {
+    options: dict[str, object] = {
         "statement_timeout": statement_ms,
         "lock_timeout": statement_ms,
         "idle_in_transaction_session_timeout": 60_000,
         "timezone": "UTC",
     }
+    if read_only:
+        options["default_transaction_read_only"] = "on"
     return {
         "connect_timeout": settings.db_connect_timeout_seconds,
         "options": " ".join(f"-c {name}={value}" for name, value in options.items()),

@@ -19,3 +19,14 @@ def away(error: object) -> Unavailable:
     """No connection, or no answer in time."""
     log.warning("database away or too slow: %s", str(error).strip())
     return Unavailable("The database does not answer.")
+
+
+def is_read_only(error: object) -> bool:
+    """Whether a statement that writes was refused where nothing can be written: what was the
+    primary has become a replica, or is about to (SQLSTATE 25006)."""
+    return getattr(error, "pgcode", None) == "25006"
+
+
+def first_line(error: object) -> str:
+    """What an error says, without libpq's explanations below it."""
+    return str(error).strip().partition("\n")[0]

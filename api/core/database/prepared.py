@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.sql.expression import Executable, Select
 
 from api.core.database.connections import Connections
-from api.core.database.failures import away
+from api.core.database.failures import away, is_read_only
 from api.core.database.sessions import SlotRange
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
@@ -55,6 +55,10 @@ class ReadOnce:
     """A connection for questions, each of which sees what is committed when it is asked."""
 
     __slots__ = ("_connections", "_driver", "_held", "_watchers", "foreign")
+
+    # PostgreSQL itself holds it to reading. Both are one message, and so one transaction and one
+    # round trip; the answer is of the second.
+    _prefix = "SET TRANSACTION READ ONLY; "
 
     def __init__(
         self, connections: Connections, engine: Engine, foreign: Sequence[SlotRange] = ()
@@ -94,7 +98,7 @@ class ReadOnce:
             # Whoever watches the statements of sessions is told of these too.
             for note in self._watchers:
                 note(None, cursor, command.sql, values, None, False)
-            cursor.execute(command.sql, values)
+            cursor.execute(self._prefix + command.sql, values)
             return list(map(command.row_of, cursor.fetchall()))
 
 
@@ -102,6 +106,22 @@ class WriteOnce(ReadOnce):
     """A connection for commands, each committed when it is answered."""
 
     __slots__ = ()
+
+    _prefix = ""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if is_read_only(error):
+            self._driver.close()
+        super().__exit__(kind, error, trace)
+        if is_read_only(error):
+            # The next connection is made to the server that can be written then.
+            self._connections.drop_idle()
+            raise away(error) from error
 
     def run(self, command: Command, **values: Any) -> list[Any]:
         """The rows that the command returns."""

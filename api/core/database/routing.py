@@ -8,8 +8,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+from api.core.database.positions import Positions
 from api.core.database.prepared import ReadOnce, WriteOnce
-from api.core.database.replicas import ReplicaSet
+from api.core.database.replicas import LATEST, ReplicaSet
 from api.core.database.servers import Server
 from api.core.database.sessions import ReadSession, SlotRange, WriteSession
 from api.core.database.slot_map import MAIN, SlotMap, Slots
@@ -18,7 +19,7 @@ from api.core.ids import SLOTS
 from config.kinds import database_url
 from config.settings import Settings
 
-__all__ = ["Database", "ReadSession", "WriteSession"]
+__all__ = ["LATEST", "Database", "ReadSession", "WriteSession"]
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +36,8 @@ class Database:
     A server that is away, and a pool that stays exhausted, are raised as `Unavailable`.
 
     `workspace` names whose own writes must be seen by a reader, None where nobody's must; to a
-    writer it says whose write it is.
+    writer it says whose write it is. `since` is a moment (monotonic seconds): what was committed
+    before it must be seen, all of it with `LATEST`.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -44,8 +46,16 @@ class Database:
         self._settings = settings
         self._lock = threading.Lock()
         self._sets: dict[tuple[str, str], ReplicaSet] = {}
+        if settings.redis_url is None and (
+            settings.database_replica_urls or settings.shard_replica_urls
+        ):
+            log.warning("replicas are read only with REDIS_URL: else nobody knows who wrote what")
+        self._positions = Positions(settings.redis_url, settings.redis_timeout_seconds)
         self._directory = self._set_of(MAIN, settings.database_url)
-        self._map = SlotMap(lambda: self._directory.read_once(DIRECTORY))
+        # Who acted on the map of a replica could write where nobody reads any more.
+        self._map = SlotMap(
+            lambda: self._directory.read_once(since=LATEST), self._directory.read_replica_once
+        )
 
     def write(
         self, slot: int, workspace: int | None = None
@@ -57,9 +67,23 @@ class Database:
         """
         return self._shard(self._open_shard_of(slot)).write(_subject(workspace))
 
-    def read(self, slot: int, workspace: int | None = None) -> AbstractContextManager[ReadSession]:
-        """Read from the shard that owns `slot`."""
-        return self._shard(self._shard_of(slot)).read(_subject(workspace))
+    def read(
+        self, slot: int, workspace: int | None = None, since: float | None = None
+    ) -> AbstractContextManager[ReadSession]:
+        """Read from the shard that owns `slot`.
+
+        Raises:
+            Unavailable: that would be from the primary, which is known to be away.
+        """
+        return self._shard(self._shard_of(slot)).read(_subject(workspace), since=since)
+
+    def read_replica(self, slot: int) -> AbstractContextManager[ReadSession]:
+        """Read from a replica, however fresh, where nothing better answers.
+
+        Raises:
+            Unavailable: there is none.
+        """
+        return self._shard(self._shard_of(slot)).read_replica()
 
     def read_each(
         self, workspace: int | None = None
@@ -85,14 +109,17 @@ class Database:
         return self._map.current()
 
     def read_shard(
-        self, name: str, workspace: int | None = None
+        self, name: str, workspace: int | None = None, since: float | None = None
     ) -> AbstractContextManager[ReadSession]:
-        """Read a whole shard; of what is there, only `owned` rows are to be looked at."""
-        return self._shard(name).read(_subject(workspace), self._foreign(name))
+        """Read a whole shard; of what is there, only `owned` rows are to be looked at.
+
+        For no workspace the latest is read: work on a shard acts on what it finds.
+        """
+        return self._shard(name).read(*self._whole(name, workspace, since))
 
     def read_shard_once(self, name: str, workspace: int | None = None) -> ReadOnce:
         """The same for questions, each a transaction of its own."""
-        return self._shard(name).read_once(_subject(workspace), self._foreign(name))
+        return self._shard(name).read_once(*self._whole(name, workspace, None))
 
     def write_shard(self, name: str) -> AbstractContextManager[WriteSession]:
         """Write to a shard what is of all its slots, or was read from it."""
@@ -110,13 +137,13 @@ class Database:
         """Questions to the directory, each a transaction of its own."""
         return self._directory.read_once(DIRECTORY)
 
-    def write_directory_once(self) -> WriteOnce:
+    def write_directory_once(self, *, noted: bool = True) -> WriteOnce:
         """Commands to the directory, each a transaction of its own."""
-        return self._directory.write_once(DIRECTORY)
+        return self._directory.write_once(DIRECTORY if noted else None)
 
-    def write_directory(self) -> AbstractContextManager[WriteSession]:
-        """Write to the directory."""
-        return self._directory.write(DIRECTORY)
+    def write_directory(self, *, noted: bool = True) -> AbstractContextManager[WriteSession]:
+        """Write to the directory; what is not `noted` others may see a moment later."""
+        return self._directory.write(DIRECTORY if noted else None)
 
     def read_directory(self) -> AbstractContextManager[ReadSession]:
         """Read from the directory."""
@@ -129,15 +156,19 @@ class Database:
             other in slots.closed
         )
 
+    def replica_sets(self) -> list[ReplicaSet]:
+        """All primaries that this process knows, each with its replicas; the directory's first."""
+        with self._lock:
+            return list(self._sets.values())
+
     def servers(self) -> list[Server]:
         """All servers that this process knows, the directory's first."""
-        with self._lock:
-            return [server for group in self._sets.values() for server in group.servers()]
+        return [server for group in self.replica_sets() for server in group.servers()]
 
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
-        for server in self.servers():
-            server.dispose(close=close)
+        for group in self.replica_sets():
+            group.dispose(close=close)
 
     def _shard_of(self, slot: int) -> str:
         return self._map.current().owners[_checked(slot)]
@@ -150,6 +181,14 @@ class Database:
                 raise Unavailable("The link is being moved to another database.")
             time.sleep(_CLOSED_POLL_SECONDS)
         return slots.owners[_checked(slot)]
+
+    def _whole(
+        self, name: str, workspace: int | None, since: float | None
+    ) -> tuple[str | None, Sequence[SlotRange], float | None]:
+        """What a reader of a whole shard must see, and what it must not look at."""
+        if workspace is None and since is None:
+            since = LATEST
+        return _subject(workspace), self._foreign(name), since
 
     def _foreign(self, name: str) -> Sequence[SlotRange]:
         return self._map.current().copies.get(name, ())
@@ -176,11 +215,14 @@ class Database:
                 if name == MAIN:
                     replicas += self._settings.database_replica_urls
                 known = self._sets[name, url] = ReplicaSet(
+                    name,
                     Server(name, url, self._settings),
                     [
-                        Server(f"{name}-replica-{number}", replica, self._settings)
+                        Server(f"{name}-replica-{number}", replica, self._settings, read_only=True)
                         for number, replica in enumerate(replicas, 1)
                     ],
+                    positions=self._positions,
+                    max_lag_seconds=self._settings.db_max_replica_lag_seconds,
                 )
             return known
 

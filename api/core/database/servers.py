@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
-from api.core.database.engines import make_connections, make_engine
+from api.core.database.engines import connect_parameters, make_connections, make_engine
+from api.core.database.hosts import Hosts
 from api.core.database.prepared import ReadOnce, WriteOnce
 from api.core.database.sessions import ReadSession, SlotRange, WriteSession, transaction
 from config.settings import Settings
@@ -18,20 +19,24 @@ class Server:
     that are not to be read; see `SlotMap`.
     """
 
-    def __init__(self, name: str, url: str, settings: Settings) -> None:
+    def __init__(self, name: str, url: str, settings: Settings, *, read_only: bool = False) -> None:
+        """What is `read_only` is a replica."""
         self.name = name
-        self.engine = make_engine(url, settings)
-        self.connections = make_connections(self.engine, settings)
+        # What libpq is told to connect.
+        self.parameters = connect_parameters(url, settings, read_only=read_only)
+        self._hosts = Hosts(self.parameters)
+        self.engine = make_engine(url, settings, self._hosts)
+        self.connections = make_connections(settings, self._hosts)
         # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
-        self._reading = self.engine.execution_options(postgresql_readonly=True)
+        self.reading = self.engine.execution_options(postgresql_readonly=True)
 
     def read(self, foreign: Sequence[SlotRange] = ()) -> AbstractContextManager[ReadSession]:
         """A transaction that PostgreSQL itself holds to reading."""
-        return transaction(ReadSession, self._reading, foreign)
+        return transaction(ReadSession(self.reading, foreign))
 
     def write(self, foreign: Sequence[SlotRange] = ()) -> AbstractContextManager[WriteSession]:
         """A transaction that may write."""
-        return transaction(WriteSession, self.engine, foreign)
+        return transaction(WriteSession(self.engine, foreign))
 
     def read_once(self, foreign: Sequence[SlotRange] = ()) -> ReadOnce:
         """Questions, each a transaction of its own."""
@@ -45,3 +50,8 @@ class Server:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
         self.engine.dispose(close=close)
         self.connections.drop_idle(close=close)
+
+    def cut(self) -> None:
+        """End all connections: the server hangs, and who waits for it waits no more."""
+        self.dispose()
+        self._hosts.cut()

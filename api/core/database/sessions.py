@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Row, ScalarResult, exc
 from sqlalchemy.sql.expression import Executable
 
-from api.core.database.failures import away, busy
+from api.core.database.failures import away, busy, is_read_only
 
 # What a query gives, of columns that the type checker need not know one by one.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -81,20 +81,21 @@ class ReadSession:
 class WriteSession(ReadSession):
     """A transaction that may write. What reads can also be done in one, never the reverse."""
 
+    def drop_pool(self) -> None:
+        """Drop the connections that lead where this one led."""
+        self._engine.dispose()
+
 
 AnySession = TypeVar("AnySession", bound=ReadSession)
 
 
 @contextmanager
-def transaction(
-    kind: type[AnySession], engine: Engine, foreign: Sequence[SlotRange] = ()
-) -> Iterator[AnySession]:
+def transaction(session: AnySession) -> Iterator[AnySession]:
     """A session that is committed at the end of the context, rolled back on an exception.
 
     Raises:
-        Unavailable: the server is away, or the pool exhausted.
+        Unavailable: the server is away, the pool exhausted, or what was the primary is none now.
     """
-    session = kind(engine, foreign)
     try:
         try:
             yield session
@@ -105,4 +106,10 @@ def transaction(
     except exc.TimeoutError as error:
         raise busy(error) from error
     except (exc.OperationalError, exc.InterfaceError) as error:
+        raise away(error.orig) from error
+    except exc.InternalError as error:
+        if not (isinstance(session, WriteSession) and is_read_only(error.orig)):
+            raise
+        # The next connection is made to the server that can be written then.
+        session.drop_pool()
         raise away(error.orig) from error

@@ -68,10 +68,14 @@ class SlotMap:
     """The map as this process knows it."""
 
     def __init__(
-        self, ask: Callable[[], ReadOnce], clock: Callable[[], float] = time.monotonic
+        self,
+        ask: Callable[[], ReadOnce],
+        ask_replica: Callable[[], ReadOnce] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`ask` gives a connection to the directory."""
+        """`ask` gives a connection to the directory, `ask_replica` one to a replica of it."""
         self._ask = ask
+        self._ask_replica = ask_replica
         self._clock = clock
         self._lock = threading.Lock()
         self._slots: Slots | None = None
@@ -104,26 +108,30 @@ class SlotMap:
     def _renew(self, known: Slots | None) -> Slots:
         began = self._clock()
         try:
-            with self._ask() as directory:
-                version = directory.ask(_VERSION)[0].version
-                if known is None or version != known.version:
-                    known = self._read(directory, version)
+            known = self._read(self._ask(), known)
         except Unavailable:
             if known is None:
-                raise
+                if self._ask_replica is None:
+                    raise
+                # What moves is refused where it is not any more.
+                known = self._read(self._ask_replica(), None)
             self._until = self._clock() + _RETRY_SECONDS
             return known
         self._until = began + MAP_SECONDS
         return known
 
-    def _read(self, directory: ReadOnce, version: int) -> Slots:
-        """The whole map, read until nobody has changed it meanwhile."""
-        while True:
-            slots = slots_of(version, directory.ask(_SHARDS), directory.ask(_SLOTS))
-            after = directory.ask(_VERSION)[0].version
-            if after == version:
-                return slots
-            version = after
+    def _read(self, connection: ReadOnce, known: Slots | None) -> Slots:
+        """The map, read until nobody has changed it meanwhile; the known one if it is right."""
+        with connection as directory:
+            version = directory.ask(_VERSION)[0].version
+            if known is not None and version == known.version:
+                return known
+            while True:
+                slots = slots_of(version, directory.ask(_SHARDS), directory.ask(_SLOTS))
+                after = directory.ask(_VERSION)[0].version
+                if after == version:
+                    return slots
+                version = after
 
 
 def slots_of(version: int, shards: Sequence[Any], rows: Sequence[Any]) -> Slots:

@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         Raises:
             EmbeddedError: it cannot be had here.
         """
-        binaries = _find_binaries(self._data)
+        binaries = find_binaries(self._data)
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not take_over(self._lock, signal.SIGINT, 30):
             raise EmbeddedError(f"another PostgreSQL is using {self._data} and does not stop")
@@ -201,7 +201,7 @@ def find_running(folder: Path, database: str = DATABASE) -> str | None:
     return url
 
 
-def _find_binaries(data: Path) -> Path:
+def find_binaries(data: Path) -> Path:
     """The programs of the version that made `data`; of the newest for a new cluster."""
     version_file = data / "PG_VERSION"
     version = version_file.read_text().strip() if version_file.exists() else NEWEST

@@ -1,0 +1,75 @@
+"""Connecting to a database that may be at any of several hosts.
+
+libpq takes several hosts in one URL and goes through them until one is as `target_session_attrs`
+asks. Here they are gone through one by one: libpq has a deadline for each of them only where it
+waits itself, which under gevent it does not; and the one that was right last time is asked first,
+so that one which does not answer delays a failover, and not every connection after it.
+"""
+
+from __future__ import annotations
+
+import _socket
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakSet
+
+import psycopg2
+
+# Of these each host can be judged by itself; the others are preferences among several.
+_JUDGED_ALONE = ("any", "read-write", "read-only", "primary", "standby")
+
+
+class Hosts:
+    """The places where a database may be, as parameters of libpq."""
+
+    def __init__(self, parameters: Mapping[str, Any]) -> None:
+        self._parameters = dict(parameters)
+        self._places = _places(parameters)
+        self._first = 0
+        self._made: WeakSet[Any] = WeakSet()
+
+    def connect(self, connect: Callable[..., Any] = psycopg2.connect, **more: Any) -> Any:
+        """A connection that `connect` makes, to the first host that answers as wanted.
+
+        Raises:
+            psycopg2.OperationalError: none does.
+        """
+        errors: list[str] = []
+        for offset in range(len(self._places)):
+            index = (self._first + offset) % len(self._places)
+            try:
+                made = connect(**{**self._parameters, **more, **self._places[index]})
+            except psycopg2.OperationalError as error:
+                if len(self._places) == 1:
+                    raise
+                errors.append(str(error).strip())
+            else:
+                self._first = index
+                self._made.add(made)
+                return made
+        raise psycopg2.OperationalError("; ".join(errors))
+
+    def cut(self) -> None:
+        """End all connections as their server would: who waits for one that hangs waits no more."""
+        for made in list(self._made):
+            # Not closed: whoever uses it does that.
+            with contextlib.suppress(psycopg2.InterfaceError, OSError):
+                _shut(made.fileno())
+
+
+def _shut(descriptor: int) -> None:
+    # The system's own: gevent's would wait for others that use the same.
+    with contextlib.closing(_socket.socket(fileno=os.dup(descriptor))) as connection:
+        connection.shutdown(_socket.SHUT_RDWR)
+
+
+def _places(parameters: Mapping[str, Any]) -> list[dict[str, str]]:
+    hosts = str(parameters.get("host", "")).split(",")
+    if len(hosts) == 1 or parameters.get("target_session_attrs", "any") not in _JUDGED_ALONE:
+        return [{}]
+    ports = str(parameters.get("port", "")).split(",")
+    if len(ports) == 1:
+        ports *= len(hosts)
+    return [{"host": host, "port": port} for host, port in zip(hosts, ports, strict=True)]
