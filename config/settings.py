@@ -80,6 +80,12 @@ class Settings:
         "PostgreSQL URL of the directory and the first shard, with `?sslmode=verify-full&"
         "sslrootcert=ca.pem` where others could listen; default: the embedded server.",
     )
+    migration_database_url: str | None = _setting(
+        None,
+        kinds.database_url,
+        "The same database without a pooler between, such as PgBouncer, for `scripts/migrate`, "
+        "which holds a lock for longer than a transaction; default: `DATABASE_URL`.",
+    )
     database_replica_urls: tuple[str, ...] = _setting(
         (),
         kinds.database_urls,

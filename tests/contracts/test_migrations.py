@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from api.core.database.migrate import LINEAGES, differences, migrate, newest_revision, pending
+from api.core.database.lineages import LINEAGES, newest_revision, revisions
+from api.core.database.migrate import differences, migrate, pending
 from api.models import METADATA
 from config.settings import Settings
 from tests.contracts.scratch import scratch_database
@@ -49,7 +50,10 @@ def test_each_lineage_goes_up_down_and_up_again(scratch: Settings) -> None:
 def test_migrating_twice_says_that_nothing_was_to_do(scratch: Settings) -> None:
     said: list[str] = []
     migrate(scratch, report=said.append)
-    assert said == [f"{lineage}: empty -> {newest_revision(lineage)}" for lineage in LINEAGES]
+    steps = [f"{lineage}: {revision}" for lineage in LINEAGES for revision in revisions(lineage)]
+    ends = [f"{lineage}: empty -> {newest_revision(lineage)}" for lineage in LINEAGES]
+    assert [line for line in said if not line.endswith(" s")] == ends
+    assert [line.rsplit(" ", 2)[0] for line in said if line.endswith(" s")] == steps
     said.clear()
     migrate(scratch, report=said.append)
     assert said == [f"{lineage}: up to date" for lineage in LINEAGES]
