@@ -1,7 +1,6 @@
-"""The schema can be distributed by Citus, and what is asked of it is what it documents.
+"""The schema keeps to Citus's rules, and Citus is asked in the form that it documents.
 
-Citus itself cannot be installed where these tests run. In its place stand tables and functions of
-its names that note what they are called with.
+Citus cannot be installed where the tests run: a double with its names refuses what it refuses.
 """
 
 from __future__ import annotations
@@ -11,119 +10,244 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Table, UniqueConstraint, create_engine, text
+from sqlalchemy import Connection, create_engine, exc, text
 from sqlalchemy.pool import NullPool
 
-from api.core.database.citus import distribute, statements
-from api.core.database.migrate import MigrationError
+from api.core.database.citus import ANCHOR, KEPT_BY_TRIGGERS, distribute, placings
+from api.core.database.migrate import MigrationError, migrate
 from api.models import METADATA
 from config.settings import Settings
 from tests.contracts.scratch import scratch_database
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARD, DIRECTORY = METADATA["shard"], METADATA["directory"]
-_FUNCTIONS = """
-CREATE TABLE pg_dist_partition (logicalrelid regclass);
-CREATE TABLE called (name text, column_name text, beside text);
-CREATE FUNCTION create_reference_table(table_name regclass) RETURNS void LANGUAGE sql AS
-    $$ INSERT INTO called VALUES (table_name::text);
-       INSERT INTO pg_dist_partition VALUES (table_name) $$;
-CREATE FUNCTION create_distributed_table(
-    table_name regclass, distribution_column text, colocate_with text DEFAULT 'default'
-) RETURNS void LANGUAGE sql AS
-    $$ INSERT INTO called VALUES (table_name::text, distribution_column, colocate_with);
-       INSERT INTO pg_dist_partition VALUES (table_name) $$;
-"""
+DOUBLE = Path(__file__).with_name("citus_double.sql").read_text()
+SHARD_TABLES = sorted(METADATA["shard"].tables)
+# Citus documentation, "Citus Utility Functions".
+REFERENCE = r"SELECT create_reference_table\('[a-z_]+'\)"
+DISTRIBUTED = r"SELECT create_distributed_table\('[a-z_]+', 'slot', colocate_with => '[a-z_]+'\)"
 
 
-@pytest.mark.parametrize("table", SHARD.sorted_tables, ids=lambda table: table.name)
-def test_keys_of_a_distributed_table_contain_the_slot(table: Table) -> None:
-    assert "slot" in table.primary_key.columns
-    assert table.columns["slot"].computed is None
-    for index in table.indexes:
-        assert not index.unique or "slot" in index.columns
-    for constraint in table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            assert "slot" in constraint.columns
-    for key in table.foreign_key_constraints:
-        assert "slot" in key.column_keys
-        # To the same column of the other: rows of both are then on one node.
-        places = {element.parent.name: element.column.name for element in key.elements}
-        assert places["slot"] == "slot"
+def silent(line: str) -> None:
+    """Report nothing."""
 
 
-def test_no_table_of_one_kind_refers_to_one_of_the_other() -> None:
-    for here, there in ((SHARD, DIRECTORY), (DIRECTORY, SHARD)):
-        for table in here.sorted_tables:
-            for key in table.foreign_keys:
-                assert key.column.table.name not in there.tables
-
-
-def test_each_table_is_named_once_parents_first() -> None:
-    said = list(statements(METADATA))
-    form = re.compile(
-        r"SELECT create_reference_table\('(\w+)'\)"
-        r"|SELECT create_distributed_table\('(\w+)', 'slot'(?:, colocate_with => '(\w+)')?\)"
-    )
-    matches = [form.fullmatch(statement) for statement in said]
-    assert all(matches)
-    names = [match[1] or match[2] for match in matches if match]
-    assert sorted(names) == sorted([*SHARD.tables, *DIRECTORY.tables])
-    for metadata in METADATA.values():
-        for table in metadata.sorted_tables:
-            for key in table.foreign_keys:
-                parent = key.column.table.name
-                assert parent == table.name or names.index(parent) < names.index(table.name)
-    beside = {match[3] for match in matches if match and match[3]}
-    assert beside == {SHARD.sorted_tables[0].name}
-    assert list(statements(METADATA, names)) == []
-
-
-@pytest.fixture
+@pytest.fixture(scope="module")
 def migrated(database_url: str) -> Iterator[str]:
+    """A migrated database that nobody changes."""
     with scratch_database(database_url) as url:
-        environ = os.environ | {"DATABASE_URL": url}
-        script = [sys.executable, str(ROOT / "scripts/migrate")]
-        subprocess.run(script, env=environ, check=True, capture_output=True)
+        migrate(Settings.load({"DATABASE_URL": url}), report=silent)
         yield url
 
 
-def _connection(url: str) -> Connection:
-    engine = create_engine(
-        str(Settings.load({"DATABASE_URL": url}).database_url), poolclass=NullPool
-    )
-    return engine.connect()
+@contextmanager
+def connected_to_copy(migrated: str) -> Iterator[Connection]:
+    with scratch_database(migrated, like=migrated.rpartition("/")[2]) as url:
+        loaded = Settings.load({"DATABASE_URL": url})
+        engine = create_engine(str(loaded.database_url), poolclass=NullPool)
+        with engine.connect() as connection:
+            yield connection
 
 
-def test_without_the_extension_it_is_said_how_to_get_it(migrated: str) -> None:
-    done = subprocess.run(
+@pytest.fixture(scope="module")
+def catalogue(migrated: str) -> Iterator[Connection]:
+    """To a copy that is only asked."""
+    with connected_to_copy(migrated) as connection:
+        yield connection
+
+
+@pytest.fixture
+def citus(migrated: str) -> Iterator[Connection]:
+    """To a copy that passes for a coordinator."""
+    with connected_to_copy(migrated) as connection:
+        connection.connection.cursor().execute(DOUBLE)
+        connection.execute(text("INSERT INTO pg_dist_node VALUES (0, 'localhost', 5432)"))
+        connection.commit()
+        yield connection
+
+
+def run(url: str) -> subprocess.CompletedProcess[str]:
+    """The script, on a database."""
+    return subprocess.run(
         [sys.executable, str(ROOT / "scripts/migrate"), "--distribute", "citus"],
-        env=os.environ | {"DATABASE_URL": migrated},
+        env=os.environ | {"DATABASE_URL": url},
         check=False,
         capture_output=True,
         text=True,
     )
+
+
+def made(connection: Connection, columns: str = "table_name::text, citus_table_type") -> list[str]:
+    found = connection.execute(text(f"SELECT {columns} FROM made ORDER BY 1")).all()
+    connection.rollback()
+    return [" ".join(map(str, row)) for row in found]
+
+
+def test_citus_is_asked_in_its_documented_form() -> None:
+    asked = [placing.sql for placing in placings(METADATA)]
+    assert all(re.fullmatch(f"{REFERENCE}|{DISTRIBUTED}", sql) for sql in asked), asked
+    assert len(set(asked)) == len(asked)
+    assert f"SELECT create_distributed_table('{ANCHOR}', 'slot', colocate_with => 'none')" in asked
+    assert (
+        f"SELECT create_distributed_table('clicks', 'slot', colocate_with => '{ANCHOR}')" in asked
+    )
+    assert "SELECT create_reference_table('workspaces')" in asked
+
+
+def test_every_shard_table_is_distributed_and_no_table_of_the_directory() -> None:
+    kinds = {placing.table: placing.kind for placing in placings(METADATA)}
+    assert {name for name, kind in kinds.items() if kind == "distributed"} == set(SHARD_TABLES)
+    assert all(kinds.get(name) != "distributed" for name in METADATA["directory"].tables)
+
+
+def test_citus_takes_every_table_that_it_is_asked_to_take(citus: Connection) -> None:
+    citus.exec_driver_sql("CREATE TABLE clicks_2026_11 (LIKE clicks INCLUDING DEFAULTS)")
+    citus.exec_driver_sql(
+        "ALTER TABLE clicks ATTACH PARTITION clicks_2026_11"
+        " FOR VALUES FROM ('2026-11-01') TO ('2026-12-01')"
+    )
+    citus.commit()
+    said: list[str] = []
+    distribute(citus, METADATA, said.append)
+    wanted = [f"{placing.table} {placing.kind}" for placing in placings(METADATA)]
+    assert made(citus) == sorted([*wanted, "clicks_2026_11 distributed"])
+    assert len(said) == len(wanted) + 1
+    # One group: what is of one slot is on one node.
+    groups = made(citus, "colocation_id, citus_table_type")
+    assert len({group for group in groups if group.endswith("distributed")}) == 1
+
+
+def test_a_run_goes_on_where_one_ended(citus: Connection) -> None:
+    first = [placing.sql for placing in placings(METADATA)][:3]
+    for sql in first:
+        citus.exec_driver_sql(sql)
+    citus.commit()
+    said: list[str] = []
+    distribute(citus, METADATA, said.append)
+    assert not [line for line in said if f"SELECT {line.removeprefix('citus: ')}" in first]
+    everything = made(citus)
+    said.clear()
+    distribute(citus, METADATA, said.append)
+    assert (said, made(citus)) == (["citus: up to date"], everything)
+
+
+def test_the_script_distributes_what_it_has_migrated(citus: Connection) -> None:
+    url = citus.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    done = run(url)
+    assert done.returncode == 0, done.stderr
+    assert "shard: up to date\n" in done.stdout
+    assert "citus: create_reference_table('workspaces')\n" in done.stdout
+    assert done.stdout.endswith("citus: up to date\n")
+    assert "links distributed" in made(citus)
+
+
+def test_a_table_that_is_distributed_otherwise_is_named_with_the_way_out(
+    citus: Connection,
+) -> None:
+    citus.exec_driver_sql("INSERT INTO made VALUES ('links', 'distributed', 'id', 9)")
+    citus.commit()
+    with pytest.raises(MigrationError, match=r"undistribute_table\('links'\)"):
+        distribute(citus, METADATA, silent)
+
+
+def test_without_citus_the_way_to_install_it_is_told(migrated: str) -> None:
+    done = run(migrated)
     assert done.returncode == 1
     assert "CREATE EXTENSION citus" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_tables_are_distributed_once(migrated: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with _connection(migrated) as connection:
-        connection.execute(text(_FUNCTIONS))
-        connection.commit()
-        with pytest.raises(MigrationError):
-            distribute(connection, METADATA, print)
-        monkeypatch.setattr("api.core.database.citus._INSTALLED", text("SELECT 1"))
-        said: list[str] = []
-        distribute(connection, METADATA, said.append)
-        assert len(said) == len(SHARD.tables) + len(DIRECTORY.tables)
-        called = connection.execute(text("SELECT * FROM called WHERE name = 'clicks'")).one()
-        assert tuple(called) == ("clicks", "slot", SHARD.sorted_tables[0].name)
-        connection.rollback()
-        said.clear()
-        distribute(connection, METADATA, said.append)
-        assert said == []
+def test_a_coordinator_that_citus_does_not_know_is_told_of(citus: Connection) -> None:
+    citus.exec_driver_sql("TRUNCATE pg_dist_node")
+    citus.commit()
+    with pytest.raises(MigrationError, match="citus_set_coordinator_host"):
+        distribute(citus, METADATA, silent)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ("CREATE UNIQUE INDEX planted ON links (domain, slug)", "planted lacks"),
+        (
+            "ALTER TABLE link_totals ADD CONSTRAINT planted"
+            " FOREIGN KEY (slot, link_id) REFERENCES links (slot, id) ON DELETE SET NULL",
+            "planted",
+        ),
+        (
+            "ALTER TABLE domains ADD COLUMN planted integer GENERATED ALWAYS AS IDENTITY",
+            "identity columns",
+        ),
+        (
+            "ALTER TABLE domains ADD COLUMN planted bigint REFERENCES users ON DELETE CASCADE",
+            "planted",
+        ),
+        (
+            "CREATE TRIGGER planted BEFORE INSERT ON links"
+            " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+            "has triggers",
+        ),
+    ],
+)
+def test_a_table_against_the_rules_is_refused(
+    citus: Connection, change: str, complaint: str
+) -> None:
+    citus.exec_driver_sql(change)
+    citus.commit()
+    with pytest.raises(exc.DBAPIError, match=complaint):
+        distribute(citus, METADATA, silent)
+
+
+def test_what_triggers_keep_from_being_copied_is_known(catalogue: Connection) -> None:
+    triggers = catalogue.execute(
+        text(
+            "SELECT tgrelid::regclass::text, pg_get_functiondef(tgfoid) FROM pg_trigger"
+            " WHERE NOT tgisinternal AND tgrelid::regclass::text = ANY (:names)"
+        ),
+        {"names": list(METADATA["directory"].tables)},
+    ).all()
+    written = catalogue.scalars(
+        text("SELECT prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace")
+    ).all()
+    into = {name for body in written for name in re.findall(r"INSERT INTO (\w+)", body)}
+    assert {table for table, _ in triggers} | into == KEPT_BY_TRIGGERS
+
+
+@pytest.mark.parametrize("name", SHARD_TABLES)
+def test_slot_is_in_every_key_of_a_shard_table(catalogue: Connection, name: str) -> None:
+    """As PostgreSQL has it, not as the models say: primary key, unique indexes, foreign keys."""
+    unique = catalogue.execute(
+        text(
+            "SELECT indexrelid::regclass::text, ARRAY(SELECT attname::text FROM pg_attribute"
+            " WHERE attrelid = indrelid AND attnum = ANY (indkey)) FROM pg_index"
+            " WHERE indrelid = CAST(:name AS regclass) AND indisunique"
+        ),
+        {"name": name},
+    ).all()
+    assert unique, "a distributed table has a primary key"
+    assert [index for index, columns in unique if "slot" not in columns] == []
+    foreign = catalogue.execute(
+        text(
+            "SELECT conname, confrelid::regclass::text, pg_get_constraintdef(oid)"
+            " FROM pg_constraint WHERE contype = 'f' AND conrelid = CAST(:name AS regclass)"
+        ),
+        {"name": name},
+    ).all()
+    for constraint, target, definition in foreign:
+        assert target in SHARD_TABLES, constraint
+        assert re.search(r"\(slot, .*REFERENCES \w+\(slot, ", definition), definition
+
+
+@pytest.mark.parametrize("name", SHARD_TABLES)
+def test_slot_is_a_plain_number_of_one_type(catalogue: Connection, name: str) -> None:
+    """Tables of one co-location group have one type; a generated column cannot distribute."""
+    kind, generated = catalogue.execute(
+        text(
+            "SELECT format_type(atttypid, NULL), attgenerated::text FROM pg_attribute"
+            " WHERE attrelid = CAST(:name AS regclass) AND attname = 'slot'"
+        ),
+        {"name": name},
+    ).one()
+    assert (kind, generated) == ("smallint", "")

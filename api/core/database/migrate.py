@@ -121,9 +121,9 @@ def _differences(connection: Connection, metadata: MetaData) -> list[object]:
 
 
 @contextmanager
-def connect(settings: Settings) -> Iterator[Connection]:
-    """A connection to the directory's database, as migrations have it."""
-    with _connection(settings, _main(settings)) as connection:
+def connect(settings: Settings, report: Report) -> Iterator[Connection]:
+    """A connection to the directory's database, as migrations have it: nobody else migrates it."""
+    with _locked_connection(settings, _main(settings), report) as connection:
         yield connection
 
 
