@@ -33,8 +33,42 @@ class Statement:
             waiting += node.get("Plans", ())
             yield node
 
+    def scanned(self) -> Iterator[tuple[str, int]]:
+        """The tables that are read from one end to the other, and how many rows of them."""
+        for node in self.nodes():
+            if node["Node Type"] == "Seq Scan":
+                yield node["Relation Name"], _looked_at(node)
+
+    def sorted(self) -> int:
+        """The most rows that are sorted at once; none where the rows come in groups that are in
+        order already (incremental sorts)."""
+        return max(
+            (_input(node) for node in self.nodes() if node["Node Type"] == "Sort"), default=0
+        )
+
+    def looked_at(self) -> int:
+        """The most rows that any part looks at, whether it takes them or not."""
+        return max(map(_looked_at, self.nodes()), default=0)
+
     def __str__(self) -> str:
         return f"{self.sql}\n{self.parameters}\n{json.dumps(self.plan, indent=1)}"
+
+
+def _rows(node: dict[str, Any], name: str = "Actual Rows") -> int:
+    return round(node.get(name, 0) * node["Actual Loops"])
+
+
+def _looked_at(node: dict[str, Any]) -> int:
+    return _rows(node) + _rows(node, "Rows Removed by Filter")
+
+
+def _input(node: dict[str, Any]) -> int:
+    """The rows that a sort is given at a time; sub-plans of its expressions are no input."""
+    return max(
+        round(part["Actual Rows"])
+        for part in node["Plans"]
+        if part["Parent Relationship"] == "Outer"
+    )
 
 
 @contextmanager

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, cast, func, select
+from sqlalchemy import ColumnElement, Text, any_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
 from api.core.ids import first_id_at
@@ -31,6 +31,10 @@ class LinkFilter:
     created_after: datetime | None = None
     created_before: datetime | None = None
 
+    def narrows(self) -> bool:
+        """Whether any link may be left out."""
+        return any(value is not None for value in self.asked())
+
     def asked(self) -> tuple[Any, ...]:
         """The filters, each at its place; for a cursor, which belongs to them."""
         return (
@@ -43,22 +47,32 @@ class LinkFilter:
         )
 
 
-def conditions_of(workspace: int, which: LinkFilter, now: datetime) -> list[ColumnElement[bool]]:
-    """The conditions that `which` stands for, beside that of the workspace."""
+def conditions_of(
+    workspace: int, which: LinkFilter, now: datetime, *, walking: bool = False
+) -> list[ColumnElement[bool]]:
+    """The conditions that `which` stands for, beside those of workspace and time.
+
+    `walking`: in the form that is quickest to look at link by link.
+    """
     conditions: list[ColumnElement[bool]] = []
     if which.q is not None:
         conditions.append(_matches(workspace, words_of(which.q)))
     if which.tag is not None:
-        conditions.append(_has_tag(workspace, which.tag))
+        tagged = literal(which.tag, Text) == any_(Link.tags)
+        conditions.append(tagged if walking else _has_tag(workspace, which.tag))
     if which.domain is not None:
         conditions.append(Link.domain == which.domain)
     if which.state is not None:
         conditions.append(_in_state(which.state, now))
-    if which.created_after is not None:
-        conditions.append(Link.id >= first_id_at(which.created_after))
-    if which.created_before is not None:
-        conditions.append(Link.id < first_id_at(which.created_before))
     return conditions
+
+
+def made_within(which: LinkFilter, key: Any = Link.id) -> Iterator[ColumnElement[bool]]:
+    """The conditions on when a link was made, which are a part of the order by creation."""
+    if which.created_after is not None:
+        yield key >= first_id_at(which.created_after)
+    if which.created_before is not None:
+        yield key < first_id_at(which.created_before)
 
 
 def words_of(q: str) -> list[str]:

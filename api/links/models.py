@@ -91,7 +91,13 @@ class Link(ShardTable):
             "id",
             postgresql_where=text("deleted_at IS NULL"),
         ),
-        Index("ix_links_url", "workspace_id", func.md5(text("url"))),
+        Index(
+            "ix_links_address",
+            "workspace_id",
+            func.md5(text("url")),
+            "id",
+            postgresql_where=text("deleted_at IS NULL"),
+        ),
         Index("ix_links_search", "search", postgresql_using="gin"),
         # The states other than active are rare; each has its own small index, in order of id.
         Index("ix_links_disabled", "workspace_id", "id", postgresql_where=text("NOT enabled")),

@@ -21,7 +21,7 @@ from api.limits.service import LinkQuota
 from api.links import finding, store
 from api.links.changes import COLUMN, LinkChanges, Matches, no_such_link
 from api.links.drafts import LinkDraft, LinkRules
-from api.links.filters import LinkFilter, conditions_of, words_of
+from api.links.filters import LinkFilter, words_of
 from api.links.insertion import LinkInsertion
 from api.links.places import find_places
 from api.links.sorting import key_of, position_in, position_of
@@ -251,11 +251,11 @@ class LinkService:
         limit: int,
     ) -> Sequence[Sequence[AnyRow]]:
         """The page of each shard."""
-        conditions = conditions_of(workspace, which, datetime.now(UTC))
+        narrowed = which.narrows()
 
         def page_of(shard: str) -> Sequence[AnyRow]:
             plain = self._db.read_shard_once(shard, workspace)
-            if not conditions and not plain.foreign:
+            if not narrowed and not plain.foreign:
                 with plain as one:
                     return finding.ask_links(
                         one, workspace, fields=fields, sort=sort, after=after, limit=limit
@@ -264,8 +264,8 @@ class LinkService:
                 return finding.find_links(
                     session,
                     workspace,
-                    columns=store.columns_of(fields),
-                    conditions=conditions,
+                    which,
+                    fields=fields,
                     sort=sort,
                     after=after,
                     limit=limit,

@@ -38,14 +38,16 @@ _SETTLE = text(
     "DELETE FROM title_fetches WHERE slot = :slot AND link_id = :link AND tries = :tries"
 )
 
+# By their places, as the rows are locked by then: to look so many up by their keys, PostgreSQL
+# would read the whole table.
 _OFFER = text(
     """
     UPDATE title_fetches SET offered_at = now()
-    WHERE (slot, link_id) IN (
-        SELECT slot, link_id FROM title_fetches
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM title_fetches
         WHERE due_at <= now() AND offered_at <= now() - make_interval(secs => :lost)
         ORDER BY due_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
+    ))
     RETURNING link_id
     """
 )

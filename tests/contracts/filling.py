@@ -25,7 +25,8 @@ _FILLINGS = {
                'slug-' || w.id || '-' || n,
                CASE WHEN n % 20 = 7 THEN 'https://example.com/landing'
                     ELSE 'https://example.com/page/' || n END,
-               'title ' || n || CASE WHEN n % 100 = 0 THEN ' seldom' ELSE '' END,
+               'title ' || n || CASE WHEN n % 100 = 0 THEN ' seldom' ELSE '' END
+                   || CASE WHEN n <= w.links / 5 THEN ' early' ELSE '' END,
                ARRAY['all', 'tag' || n % 100],
                CASE WHEN n % 89 = 1 THEN timestamptz '2090-01-01' END,
                CASE WHEN n % 89 = 0 THEN timestamptz '2026-01-02' END,
@@ -47,7 +48,9 @@ _FILLINGS = {
     """,
     "title_fetches": """
         INSERT INTO title_fetches (slot, link_id, workspace_id, due_at, offered_at)
-        SELECT slot, id, workspace_id, now() + interval '1 day', now()
+        SELECT slot, id, workspace_id,
+               now() + (row_number() OVER (ORDER BY id) - 1200) * interval '1 min',
+               now() - interval '1 hour'
         FROM links WHERE deleted_at IS NULL ORDER BY id LIMIT 20000
     """,
     "idempotency_keys": """
@@ -78,7 +81,7 @@ _FILLINGS = {
         SELECT held.slot, 1, held.id, grain,
                date_trunc('day', CAST(:now AS timestamptz)) - period *
                    CASE grain WHEN 0 THEN interval '15 min' ELSE interval '1 day' END,
-               false, part, held.workspace_id, 1, '\\x0000000000'
+               false, row_number() OVER (), held.workspace_id, 1, '\\x0000000000'
         FROM (SELECT slot, id, workspace_id FROM links ORDER BY id DESC LIMIT 400) AS held,
             generate_series(0, 1) AS grain, generate_series(0, 59) AS period,
             generate_series(1, 2) AS part
@@ -142,7 +145,7 @@ _FILLINGS = {
     """,
     "target_rules": """
         INSERT INTO target_rules (id, workspace_id, kind, value)
-        SELECT n, CASE WHEN n % 10 = 0 THEN NULL WHEN n % 3 = 0 THEN :large ELSE n END, 'host',
+        SELECT n, CASE WHEN n % 10 = 0 THEN NULL WHEN n % 9 = 1 THEN :large ELSE n END, 'host',
                'evil-' || n || '.example' FROM generate_series(1, 5000) AS n
     """,
     "target_rule_changes": """

@@ -8,14 +8,10 @@ from collections.abc import Iterator, Mapping
 import pytest
 from flask import Flask
 
-from api.clicks.enrichment.enricher import Enricher
-from api.clicks.ingest import Counting, Ingest
 from api.core.database.routing import Database
 from api.identity.service import IdentityService
-from api.links.service import add_clicks, find_places
-from api.orphans.service import OrphanService
-from api.stats.service import StatsService
 from tests.caller import Caller
+from tests.contracts.conftest import make_ingest
 from tests.contracts.endpoints import ENDPOINTS, Stage
 from tests.statements import Statement, recorded
 
@@ -31,17 +27,7 @@ REMEMBERED = re.compile(
 @pytest.fixture(scope="module")
 def stages(app: Flask, db: Database, identity: IdentityService) -> Iterator[Mapping[int, Stage]]:
     """A workspace with few things, and one with many."""
-    ingest = Ingest(
-        db,
-        Enricher(b"a secret of the tests only"),
-        Counting(
-            find_places=find_places,
-            fold=StatsService.fold,
-            add_counts=StatsService.add,
-            add_totals=add_clicks,
-            add_orphans=OrphanService.add,
-        ),
-    )
+    ingest = make_ingest(db)
     made = {}
     for size in (FEW, MANY):
         owner = Caller.of_new_workspace(app, identity).with_role("owner")
