@@ -24,6 +24,7 @@ from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
 from api.operations.metrics import MetricsService
+from api.operations.replicas import ReplicaMetrics
 from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
 from api.targets.known import KnownRules
@@ -117,6 +118,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
         transport=transport,
         runtime=runtime,
     )
+    parts.metrics.register(ReplicaMetrics(db))
     health = HealthService(db, settings.redis_url, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)
     return parts

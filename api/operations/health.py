@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import redis
 from sqlalchemy import text
 
 from api.clicks.spool import Spool
-from api.core.database.routing import Database
+from api.core.database.replica import UNKNOWN, Replica
+from api.core.database.routing import LATEST, Database
 
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
@@ -77,7 +79,8 @@ class HealthService:
         """Whether requests should come here, and the state of each dependency.
 
         Redis away is degraded, not unready: caches and limits go on in the process. So is the
-        broker: clicks wait in the spool, until that is full.
+        broker: clicks wait in the spool, until that is full. So is a replica, and the primary
+        where there is a replica: links that are there can be followed.
         """
         return self._ready()
 
@@ -86,7 +89,14 @@ class HealthService:
         return self._started()
 
     def _ask_all(self) -> Report:
-        checks = [Check("database", self._ask_database, required=True)]
+        sets = self._db.replica_sets()
+        replicas = [replica for one in sets for replica in one.replicas]
+        # With replicas the links that are there can be followed, and read, while it is away.
+        readable = bool(replicas) and all(
+            any(replica.usable for replica in one.replicas) for one in sets
+        )
+        checks = [Check("database", self._ask_database, required=not readable)]
+        checks += [Check(it.server.name, partial(_ask_replica, it), False) for it in replicas]
         if self._redis is not None:
             checks.append(Check("redis", self._ask_redis, required=False))
         if self._spool is not None:
@@ -96,7 +106,7 @@ class HealthService:
         return _report(checks)
 
     def _ask_database(self) -> None:
-        with self._db.read_directory() as session:
+        with self._db.read_directory(since=LATEST) as session:
             session.execute(text("SELECT 1"))
 
     def _ask_schema(self) -> None:
@@ -123,6 +133,15 @@ class HealthService:
         if not state.up:
             raise _Failing(state.trouble or "not connected yet", since=since)
         return {"since": since} | ({"reason": state.trouble} if state.trouble else {})
+
+
+def _ask_replica(replica: Replica) -> Details:
+    """How this process has found a replica lately: it is asked all the time."""
+    lag = replica.lag_seconds
+    details = {"state": replica.state, "lag_seconds": None if lag is None else round(lag, 1)}
+    if not replica.usable and replica.state != UNKNOWN:
+        raise _Failing(replica.reason or "not heard of for seconds", **details)
+    return details
 
 
 class _Kept:

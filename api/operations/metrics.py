@@ -44,6 +44,10 @@ class MetricsService:
         """Also tell what `read` has counted in this worker process."""
         self._registry.register(_Counter(name, meaning, read))
 
+    def register(self, collector: Collector) -> None:
+        """Also tell what `collector` measures."""
+        self._registry.register(collector)
+
     def check(self, token: str | None) -> None:
         """Let nobody else look.
 

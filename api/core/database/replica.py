@@ -148,6 +148,8 @@ class Replica:
     def __init__(self, server: Server, primary: Primary, max_lag_seconds: float) -> None:
         self.server = server
         self.state = UNKNOWN
+        # Why it is not read.
+        self.reason = "not asked yet"
         self.position = 0
         # Reads that go on now, and all that there were.
         self.busy = 0
@@ -239,7 +241,7 @@ class Replica:
             self._good = self._good + 1 if state == UP else 0
             if state == self.state or (state == UP and self._good < _GOOD_ANSWERS):
                 return
-            before, self.state = self.state, state
+            before, self.state, self.reason = self.state, state, reason
             if before == UP:
                 self.ejections += 1
         if state == UP:

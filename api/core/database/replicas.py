@@ -38,7 +38,7 @@ class ReplicaSet:
         positions: Positions,
         max_lag_seconds: float = 0.0,
     ) -> None:
-        self._name = name
+        self.name = name
         self.server = primary
         self.primary = Primary(primary)
         self.replicas = tuple(Replica(one, self.primary, max_lag_seconds) for one in replicas)
@@ -70,7 +70,7 @@ class ReplicaSet:
         """Write to the primary, as `subject`."""
         if subject is None or not self.replicas:
             return self.server.write(foreign)
-        place = f"{self._name}:{subject}"
+        place = f"{self.name}:{subject}"
         return transaction(NotingSession(self.server.engine, foreign, self._positions, place))
 
     def read_once(
@@ -89,7 +89,7 @@ class ReplicaSet:
         """As `write`, each command a transaction of its own."""
         if subject is None or not self.replicas:
             return self.server.write_once()
-        return NotingOnce(self.server, self._positions, f"{self._name}:{subject}")
+        return NotingOnce(self.server, self._positions, f"{self.name}:{subject}")
 
     def read_replica(
         self, foreign: Sequence[SlotRange] = ()
@@ -126,7 +126,7 @@ class ReplicaSet:
         """The replica to read, None for the primary."""
         if not self.replicas or since == LATEST:
             return None
-        self._watch()
+        self.watch()
         usable = [replica for replica in self.replicas if replica.usable]
         if not usable:
             return self._count("no replica is up")
@@ -139,7 +139,7 @@ class ReplicaSet:
                 return self._count("not fresh enough")
         if subject is None:
             return _least_busy(usable)
-        position = self._positions.find(f"{self._name}:{subject}")
+        position = self._positions.find(f"{self.name}:{subject}")
         if position is None:
             return self._count("positions are unknown")
         for replica in usable:
@@ -149,7 +149,7 @@ class ReplicaSet:
         return _least_busy(usable) if usable else self._count("behind the subject")
 
     def _any(self) -> Replica:
-        self._watch()
+        self.watch()
         usable = [replica for replica in self.replicas if replica.usable]
         if not usable:
             raise Unavailable("The database does not answer.")
@@ -163,7 +163,7 @@ class ReplicaSet:
     def _fell_back(self) -> None:
         self._count("a replica failed")
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Begin to ask the servers, in the process that reads them: never before a fork."""
         if self._watches or not self.replicas:
             return

@@ -145,9 +145,9 @@ class Database:
         """Write to the directory; what is not `noted` others may see a moment later."""
         return self._directory.write(DIRECTORY if noted else None)
 
-    def read_directory(self) -> AbstractContextManager[ReadSession]:
+    def read_directory(self, since: float | None = None) -> AbstractContextManager[ReadSession]:
         """Read from the directory."""
-        return self._directory.read(DIRECTORY)
+        return self._directory.read(DIRECTORY, since=since)
 
     def same_shard(self, one: int, other: int) -> bool:
         """Whether two slots can be written in one transaction."""
@@ -157,7 +157,8 @@ class Database:
         )
 
     def replica_sets(self) -> list[ReplicaSet]:
-        """All primaries that this process knows, each with its replicas; the directory's first."""
+        """All primaries that this process has used, each with its replicas; the directory's
+        first."""
         with self._lock:
             return list(self._sets.values())
 
