@@ -20,9 +20,9 @@ def own_redis(
     server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicated]:
-    """A primary and two standbys, which the tests of a module may treat as they like."""
+    """A primary and two standbys, which tests leave as they found them."""
     with replicated(tmp_path_factory.mktemp("replicated") / "servers") as made:
         yield made
 

@@ -34,7 +34,7 @@ class Site:
         self.servers = servers
         self.redis = redis
         self._stack = ExitStack()
-        self._environ = {
+        self.environ = {
             "DATABASE_URL": servers.primary.url,
             "DATABASE_REPLICA_URLS": ",".join(standby.url for standby in servers.standbys),
             "DB_MAX_REPLICA_LAG_SECONDS": "10",
@@ -46,12 +46,12 @@ class Site:
             "REDIRECT_WARM_ENTRIES": "0",
             **UNLIMITED,
         }
-        migrate(Settings.load(self._environ), report=lambda line: None)
+        migrate(Settings.load(self.environ), report=lambda line: None)
         servers.settle()
 
     def process(self, **changes: str) -> Flask:
         """A process that reads replicas, as Redis has been there for long."""
-        app = create_app(Settings.load(self._environ | changes))
+        app = create_app(Settings.load(self.environ | changes))
         runtime = app.extensions["signpost"]
         runtime.start_worker()
         self._stack.callback(runtime.stop_worker)
@@ -76,7 +76,7 @@ class Site:
     def caller(self, app: Flask) -> Caller:
         """A caller of a new workspace."""
         db: Database = app.extensions["signpost"].db
-        secret = Settings.load(self._environ).resolved_secret_key()
+        secret = Settings.load(self.environ).resolved_secret_key()
         return Caller.of_new_workspace(app, IdentityService(db, secret))
 
     def visitor(self, app: Flask) -> Visitor:

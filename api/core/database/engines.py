@@ -77,7 +77,12 @@ def _connect_arguments(settings: Settings, read_only: bool) -> dict[str, Any]:
 
 
 def _note_return(connection: Any, entry: ConnectionPoolEntry) -> None:
-    if connection is not None and "held" in entry.info:
+    if connection is None:
+        return
+    # SQLAlchemy leaves False behind a reader, which is BEGIN READ WRITE for the next: as if the
+    # server's own word, that nothing is to be written any more, did not count.
+    connection.readonly = None
+    if "held" in entry.info:
         entry.info["held"].returned = time.monotonic()
 
 

@@ -30,6 +30,7 @@ class NotingSession(WriteSession):
         super().__init__(engine, foreign)
         self._positions = positions
         self._subject = subject
+        self._driver: Any = None
 
     def connection(self, execution_options: Mapping[str, Any] | None = None) -> Connection:
         if self._connection is None:
@@ -37,7 +38,9 @@ class NotingSession(WriteSession):
                 raise ValueError("a write of somebody has no options")
             connection = self._engine.connect()
             self._connection = connection
-            connection.execution_options(isolation_level="AUTOCOMMIT")
+            # Of the driver itself: SQLAlchemy's option sets the session back by a statement.
+            self._driver = connection.connection.dbapi_connection
+            self._driver.autocommit = True
             connection.exec_driver_sql("BEGIN")
         return super().connection(execution_options)
 
@@ -51,6 +54,7 @@ class NotingSession(WriteSession):
                 position = connection.exec_driver_sql(_COMMIT).scalar_one()
             elif not connection.invalidated:
                 connection.exec_driver_sql("ROLLBACK")
+            self._driver.autocommit = False
         except BaseException as error:
             # Whatever it is in, nobody else may get into it.
             connection.invalidate()

@@ -105,9 +105,13 @@ class ReadOnce:
 class WriteOnce(ReadOnce):
     """A connection for commands, each committed when it is answered."""
 
-    __slots__ = ()
+    __slots__ = ("_engine",)
 
     _prefix = ""
+
+    def __init__(self, connections: Connections, engine: Engine) -> None:
+        super().__init__(connections, engine)
+        self._engine = engine
 
     def __exit__(
         self,
@@ -120,7 +124,7 @@ class WriteOnce(ReadOnce):
         super().__exit__(kind, error, trace)
         if is_read_only(error):
             # The next connection is made to the server that can be written then.
-            self._connections.drop_idle()
+            self._engine.dispose()
             raise away(error) from error
 
     def run(self, command: Command, **values: Any) -> list[Any]:

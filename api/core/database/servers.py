@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
+from sqlalchemy import event
+
 from api.core.database.engines import connect_parameters, make_connections, make_engine
 from api.core.database.hosts import Hosts
 from api.core.database.prepared import ReadOnce, WriteOnce
@@ -27,6 +29,8 @@ class Server:
         self._hosts = Hosts(self.parameters)
         self.engine = make_engine(url, settings, self._hosts)
         self.connections = make_connections(settings, self._hosts)
+        # What makes one pool useless makes the other so.
+        event.listen(self.engine, "engine_disposed", lambda _: self.connections.drop_idle())
         # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
         self.reading = self.engine.execution_options(postgresql_readonly=True)
 
@@ -48,8 +52,8 @@ class Server:
 
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
-        self.engine.dispose(close=close)
         self.connections.drop_idle(close=close)
+        self.engine.dispose(close=close)
 
     def cut(self) -> None:
         """End all connections: the server hangs, and who waits for it waits no more."""
