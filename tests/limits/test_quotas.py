@@ -130,7 +130,7 @@ def test_links_are_refused_while_they_cannot_be_counted(
     caller = caller_of("links")
     caller.create_link()
 
-    def away(_database: Database) -> None:
+    def away(_database: Database, **_options: bool) -> None:
         raise Unavailable("away")
 
     with monkeypatch.context() as patch:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _socket
 import contextlib
 import os
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
@@ -21,6 +22,11 @@ import psycopg2
 _JUDGED_ALONE = ("any", "read-write", "read-only", "primary", "standby")
 
 
+# Who would wait for a server that has just let somebody wait in vain is refused at once.
+_LONG_SECONDS = 0.5
+_SILENT_SECONDS = 1.0
+
+
 class Hosts:
     """The places where a database may be, as parameters of libpq."""
 
@@ -28,27 +34,31 @@ class Hosts:
         self._parameters = dict(parameters)
         self._places = _places(parameters)
         self._first = 0
+        self._silent_until = 0.0
         self._made: WeakSet[Any] = WeakSet()
 
     def connect(self, connect: Callable[..., Any] = psycopg2.connect, **more: Any) -> Any:
         """A connection that `connect` makes, to the first host that answers as wanted.
 
         Raises:
-            psycopg2.OperationalError: none does.
+            psycopg2.OperationalError: none does, or none did a moment ago.
         """
+        began = time.monotonic()
+        if began < self._silent_until:
+            raise psycopg2.OperationalError("the server did not answer a moment ago")
         errors: list[str] = []
         for offset in range(len(self._places)):
             index = (self._first + offset) % len(self._places)
             try:
                 made = connect(**{**self._parameters, **more, **self._places[index]})
             except psycopg2.OperationalError as error:
-                if len(self._places) == 1:
-                    raise
                 errors.append(str(error).strip())
             else:
                 self._first = index
                 self._made.add(made)
                 return made
+        if (now := time.monotonic()) - began > _LONG_SECONDS:
+            self._silent_until = now + _SILENT_SECONDS
         raise psycopg2.OperationalError("; ".join(errors))
 
     def cut(self) -> None:
