@@ -24,6 +24,7 @@ from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
 from api.operations.metrics import MetricsService
+from api.operations.pools import PoolMetrics
 from api.operations.replicas import ReplicaMetrics
 from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
@@ -119,6 +120,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
         runtime=runtime,
     )
     parts.metrics.register(ReplicaMetrics(db))
+    parts.metrics.register(PoolMetrics(db.servers))
     health = HealthService(db, settings.redis_url, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)
     return parts

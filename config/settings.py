@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -240,6 +240,17 @@ class Settings:
     )
     db_connect_timeout_seconds: int = _integer(3, "Longest wait for a new connection.", 1, 60)
     db_statement_timeout_seconds: float = _seconds(5.0, "Longest run of one SQL statement.")
+    db_lock_timeout_seconds: float = _seconds(
+        2.0, "Longest wait of a statement for a lock that another transaction holds."
+    )
+    db_idle_transaction_seconds: float = _seconds(
+        15.0, "Longest pause within a transaction, after which PostgreSQL ends its connection."
+    )
+    db_pgbouncer: bool = _flag(
+        False,
+        "The database URLs lead through PgBouncer, which gives connections for a transaction only: "
+        "these limits are then set in each transaction; see docs/database.md.",
+    )
     ingest_statement_timeout_seconds: float = _seconds(
         60.0, "The same for the click consumer, whose statements are large and nobody waits for."
     )
@@ -405,6 +416,16 @@ class Settings:
     def plans_by_name(self) -> Mapping[str, Plan]:
         """All plans."""
         return by_name(self.plans)
+
+    def patient(self, seconds: float) -> Settings:
+        """The same for a process whose statements are large and nobody waits for: each of them may
+        take so long, or wait so long for a lock."""
+        return replace(
+            self,
+            db_statement_timeout_seconds=seconds,
+            db_lock_timeout_seconds=seconds,
+            db_idle_transaction_seconds=max(self.db_idle_transaction_seconds, 60.0),
+        )
 
     @property
     def spool_path(self) -> Path:

@@ -16,6 +16,8 @@ _ADVISORY_LOCK = 0x63_6C_69_63_6B_73
 _NAME = re.compile(r"clicks_y(\d{4})m(\d{2})")
 # Who waits for the last readers of a month keeps nobody else waiting, but has more to do.
 _DETACH_LOCK_TIMEOUT = "3s"
+# While it waits for all readers of the table, all others wait behind it.
+_MOMENT = "500ms"
 
 # A month that is on its way out takes no clicks any more.
 _IS_PARTITION = text(
@@ -124,6 +126,19 @@ def detach_month(session: WriteSession, month: datetime) -> None:
         session.execute(text(f"ALTER TABLE clicks DETACH PARTITION {name} {how}"))
     finally:
         session.execute(text("RESET lock_timeout"))
+
+
+def detach_month_at_once(session: WriteSession, month: datetime) -> None:
+    """The same in a transaction, for which everyone else waits, too, but only for a moment.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: somebody reads the month for longer than that.
+        sqlalchemy.exc.ProgrammingError: another process has taken it out.
+    """
+    name = partition_name(month)
+    how = "FINALIZE" if session.scalar(_IS_PENDING, {"name": name}) else ""
+    session.execute(text(f"SET LOCAL lock_timeout = '{_MOMENT}'"))
+    session.execute(text(f"ALTER TABLE clicks DETACH PARTITION {name} {how}"))
 
 
 def drop_month(session: WriteSession, month: datetime) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -167,15 +168,20 @@ class Retention:
             purged.dropped.append(month)
             return
         if month.attached:
-            try:
-                with self._db.write_shard_outside(shard) as session:
-                    months.detach_month(session, month.first)
-            except (Unavailable, ProgrammingError):
-                # Somebody reads it, or another purge is at it: what is left to do shows below.
-                pass
+            # Somebody reads it, or another purge is at it: what is left to do shows below.
+            with suppress(Unavailable, ProgrammingError):
+                self._detach(shard, month)
         with self._db.write_shard(shard) as session:
             dropped = months.drop_month(session, month.first)
         (purged.dropped if dropped else purged.busy).append(month)
+
+    def _detach(self, shard: str, month: Month) -> None:
+        if self._db.transactions_only:
+            with self._db.write_shard(shard) as session:
+                months.detach_month_at_once(session, month.first)
+        else:
+            with self._db.write_shard_outside(shard) as session:
+                months.detach_month(session, month.first)
 
     def _purge_month(
         self, shard: str, month: Month, cutoffs: Cutoffs, purged: Purged, batch: int, dry_run: bool

@@ -16,6 +16,7 @@ import psycopg2
 from gevent.monkey import get_original
 
 from api.core.database.failures import away, busy
+from api.core.database.pools import PoolState
 
 # An idle connection may be forgotten by a firewall, of which nobody is told.
 _SURE_SECONDS = 30.0
@@ -24,14 +25,18 @@ _SURE_SECONDS = 30.0
 class Held:
     """An open connection, and since when nobody used it."""
 
-    __slots__ = ("_poll", "driver", "returned")
+    __slots__ = ("_poll", "_returned", "driver")
 
     def __init__(self, driver: Any) -> None:
         self.driver = driver
-        self.returned = time.monotonic()
+        self.note_return()
         # The system's own: gevent's would start a watcher for a question that never waits.
         self._poll = get_original("select", "poll")()
         self._poll.register(driver.fileno(), select.POLLIN)
+
+    def note_return(self) -> None:
+        """Nobody uses it from now on."""
+        self._returned = time.monotonic()
 
     def is_usable(self) -> bool:
         """Whether the server still answers.
@@ -39,7 +44,7 @@ class Held:
         A ping before each use would cost a round trip. What a server says to an idle connection,
         that it ends above all, can be read: only then it is asked.
         """
-        if time.monotonic() - self.returned < _SURE_SECONDS and not self._poll.poll(0):
+        if time.monotonic() - self._returned < _SURE_SECONDS and not self._poll.poll(0):
             return True
         try:
             with self.driver.cursor() as cursor:
@@ -60,6 +65,8 @@ class Connections:
         self._changed = threading.Condition(threading.Lock())
         self._idle: list[Held] = []
         self._open = 0
+        self._waiting = 0
+        self._exhausted = 0
 
     def take(self) -> Held:
         """A connection that is nobody else's until it is given back.
@@ -79,7 +86,7 @@ class Connections:
 
     def give(self, held: Held, *, usable: bool) -> None:
         """Let others use it, or nobody."""
-        held.returned = time.monotonic()
+        held.note_return()
         with self._changed:
             if usable:
                 self._idle.append(held)
@@ -100,18 +107,48 @@ class Connections:
             for held in idle:
                 held.driver.close()
 
+    def state(self) -> PoolState:
+        """How they are used now."""
+        with self._changed:
+            return PoolState(
+                size=self._size,
+                max_overflow=0,
+                checked_out=self._open - len(self._idle),
+                idle=len(self._idle),
+                overflow=0,
+                waiting=self._waiting,
+                exhausted=self._exhausted,
+            )
+
     def _wait_for_one(self) -> Held | None:
         """An idle connection; None, and its place, where one may be opened."""
-        until = None
         with self._changed:
-            while not self._idle and self._open >= self._size:
-                until = until or time.monotonic() + self._timeout_seconds
-                if not self._changed.wait(max(until - time.monotonic(), 0)):
-                    raise busy(f"all {self._size} connections are in use")
+            if self._is_exhausted():
+                self._wait_while_exhausted()
             if self._idle:
                 return self._idle.pop()
             self._open += 1
             return None
+
+    def _is_exhausted(self) -> bool:
+        return not self._idle and self._open >= self._size
+
+    def _wait_while_exhausted(self) -> None:
+        until = time.monotonic() + self._timeout_seconds
+        self._waiting += 1
+        try:
+            while self._is_exhausted():
+                left = until - time.monotonic()
+                if left <= 0:
+                    self._exhausted += 1
+                    raise busy(f"all {self._size} connections are in use")
+                self._changed.wait(left)
+        except BaseException:
+            # It may have been this one's turn in the same moment.
+            self._changed.notify()
+            raise
+        finally:
+            self._waiting -= 1
 
     def _open_one(self) -> Held:
         try:

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-import time
+from contextlib import closing
 from typing import Any
 
 import orjson
 import psycopg2.extras
-from sqlalchemy import Engine, create_engine, event, exc, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, exc, make_url
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from api.core.database.connections import Connections, Held
 from api.core.database.hosts import Hosts
+from api.core.database.pools import MeasuredPool
+from api.core.database.timeouts import (
+    TRANSACTION_LIMITS,
+    connect_arguments,
+    prepare,
+    transaction_limits,
+)
 from config.settings import Settings
-
-# An idle connection may be forgotten by a firewall, of which nobody is told.
-_SURE_SECONDS = 30.0
 
 
 def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
     """An engine with bounded waits; it connects at first use, never before a fork."""
+    limits = transaction_limits(settings)
     engine = create_engine(
         url,
+        poolclass=MeasuredPool,
         pool_size=settings.db_pool_size,
         max_overflow=settings.db_max_overflow,
         pool_timeout=settings.db_pool_timeout_seconds,
@@ -30,10 +36,14 @@ def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
         # came in as 1e20, and orjson could not send those.
         json_serializer=lambda content: orjson.dumps(content).decode(),
         json_deserializer=orjson.loads,
+        execution_options={TRANSACTION_LIMITS: limits},
     )
     event.listen(engine, "do_connect", lambda *_: hosts.connect())
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _ping_if_doubtful)
+    if limits:
+        event.listen(engine, "connect", lambda made, _: prepare(made, settings))
+        event.listen(engine, "begin", _limit)
     return engine
 
 
@@ -42,6 +52,7 @@ def make_connections(settings: Settings, hosts: Hosts) -> Connections:
 
     def connect() -> Any:
         connection = hosts.connect()
+        prepare(connection, settings)
         connection.autocommit = True
         psycopg2.extras.register_default_jsonb(connection, loads=orjson.loads)
         return connection
@@ -55,25 +66,14 @@ def connect_parameters(url: str, settings: Settings, *, read_only: bool) -> dict
     """What libpq is told to connect; what is `read_only` begins no transaction that could write."""
     parsed = make_url(url)
     _, named = parsed.get_dialect()().create_connect_args(parsed)
-    return {**named, **_connect_arguments(settings, read_only)}
+    return {**named, **connect_arguments(settings, read_only=read_only)}
 
 
-def _connect_arguments(settings: Settings, read_only: bool) -> dict[str, Any]:
-    # Limits travel as connection options: a `SET SESSION` would be lost with a rollback.
-    statement_ms = int(settings.db_statement_timeout_seconds * 1000)
-    options: dict[str, object] = {
-        "statement_timeout": statement_ms,
-        "lock_timeout": statement_ms,
-        "idle_in_transaction_session_timeout": 60_000,
-        "timezone": "UTC",
-    }
-    if read_only:
-        options["default_transaction_read_only"] = "on"
-    return {
-        "connect_timeout": settings.db_connect_timeout_seconds,
-        "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
-        "application_name": "signpost",
-    }
+def _limit(connection: Connection) -> None:
+    """Limit a transaction that has begun on a server process which others used before."""
+    if not connection.connection.dbapi_connection.autocommit:  # type: ignore[union-attr]
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute(connection.get_execution_options()[TRANSACTION_LIMITS])
 
 
 def _note_return(connection: Any, entry: ConnectionPoolEntry) -> None:
@@ -83,7 +83,7 @@ def _note_return(connection: Any, entry: ConnectionPoolEntry) -> None:
     # server's own word, that nothing is to be written any more, did not count.
     connection.readonly = None
     if "held" in entry.info:
-        entry.info["held"].returned = time.monotonic()
+        entry.info["held"].note_return()
 
 
 def _ping_if_doubtful(connection: Any, entry: ConnectionPoolEntry, fairy: Any) -> None:

@@ -18,6 +18,8 @@ def busy(error: object) -> Unavailable:
 def away(error: object) -> Unavailable:
     """No connection, or no answer in time."""
     log.warning("database away or too slow: %s", str(error).strip())
+    if getattr(error, "pgcode", None) == "55P03":  # lock_timeout: it answers very well
+        return Unavailable("The database is busy.")
     return Unavailable("The database does not answer.")
 
 

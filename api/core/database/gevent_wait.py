@@ -9,6 +9,7 @@ that no statement goes on without anybody waiting for it.
 from __future__ import annotations
 
 import contextlib
+import struct
 import time
 from functools import partial
 from typing import Any
@@ -16,12 +17,16 @@ from weakref import WeakKeyDictionary
 
 import gevent
 import psycopg2
+from gevent import socket as gsocket
 from gevent.hub import get_hub
 from gevent.socket import wait_read, wait_write
 from psycopg2 import extensions
 
 _STATUS_SETUP = 0  # the connection has not finished connecting
 _DEFAULT_CONNECT_SECONDS = 10
+_KNOCK_SECONDS = 1.0
+# Length and code of SSLRequest (PostgreSQL, "Message Formats"); the answer is one letter.
+_SSL_REQUEST = struct.pack("!ii", 8, 80877103)
 # libev's READ.
 _READ = 1
 
@@ -107,6 +112,34 @@ def _too_slow(doing: str) -> psycopg2.OperationalError:
 
 def _abandon(connection: Any) -> None:
     """Cancel the statement; psycopg2 itself closes the connection when the callback raises."""
-    if connection.status != _STATUS_SETUP:
+    if connection.status != _STATUS_SETUP and _would_take_it(connection):
         with contextlib.suppress(psycopg2.Error):
             connection.cancel()
+
+
+def _would_take_it(connection: Any) -> bool:
+    """Whether the server answers who knocks.
+
+    libpq waits in C until it has taken a cancellation, and a server that is frozen never does: no
+    other greenlet would run any more. So it is asked before whether it speaks TLS, which any
+    answers at once.
+    """
+    host, port = connection.info.host, connection.info.port
+    try:
+        with gevent.Timeout(_KNOCK_SECONDS, OSError("no answer in time")), _knock(host, port) as at:
+            at.sendall(_SSL_REQUEST)
+            return bool(at.recv(1))
+    except OSError:
+        return False
+
+
+def _knock(host: str, port: int) -> gsocket.socket:
+    if not host.startswith("/"):
+        return gsocket.create_connection((host, port))
+    at = gsocket.socket(gsocket.AF_UNIX)
+    try:
+        at.connect(f"{host}/.s.PGSQL.{port}")
+    except BaseException:
+        at.close()
+        raise
+    return at

@@ -11,6 +11,7 @@ from api.core.database.positions import Positions, position_of
 from api.core.database.prepared import Command, WriteOnce
 from api.core.database.servers import Server
 from api.core.database.sessions import SlotRange, WriteSession
+from api.core.database.timeouts import TRANSACTION_LIMITS
 
 _POSITION = "SELECT pg_current_wal_insert_lsn()"
 # Both in one message, and so in one round trip: behind COMMIT begins a transaction of its own.
@@ -41,7 +42,8 @@ class NotingSession(WriteSession):
             # Of the driver itself: SQLAlchemy's option sets the session back by a statement.
             self._driver = connection.connection.dbapi_connection
             self._driver.autocommit = True
-            connection.exec_driver_sql("BEGIN")
+            limits = connection.get_execution_options()[TRANSACTION_LIMITS]
+            connection.exec_driver_sql(f"BEGIN; {limits}")
         return super().connection(execution_options)
 
     def end(self, *, commit: bool) -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.sql.expression import Executable, Select
 from api.core.database.connections import Connections
 from api.core.database.failures import away, is_read_only
 from api.core.database.sessions import SlotRange
+from api.core.database.timeouts import TRANSACTION_LIMITS
 
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
@@ -54,7 +55,7 @@ class Question(Command):
 class ReadOnce:
     """A connection for questions, each of which sees what is committed when it is asked."""
 
-    __slots__ = ("_connections", "_driver", "_held", "_watchers", "foreign")
+    __slots__ = ("_connections", "_driver", "_held", "_limits", "_watchers", "foreign")
 
     # PostgreSQL itself holds it to reading. Both are one message, and so one transaction and one
     # round trip; the answer is of the second.
@@ -67,6 +68,7 @@ class ReadOnce:
         self.foreign = foreign
         self._connections = connections
         self._watchers = engine.dispatch.before_cursor_execute
+        self._limits = engine.get_execution_options().get(TRANSACTION_LIMITS, "")
 
     def __enter__(self) -> Self:
         self._held = self._connections.take()
@@ -98,7 +100,7 @@ class ReadOnce:
             # Whoever watches the statements of sessions is told of these too.
             for note in self._watchers:
                 note(None, cursor, command.sql, values, None, False)
-            cursor.execute(self._prefix + command.sql, values)
+            cursor.execute(self._prefix + self._limits + command.sql, values)
             return list(map(command.row_of, cursor.fetchall()))
 
 

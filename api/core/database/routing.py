@@ -128,10 +128,15 @@ class Database:
     @contextmanager
     def write_shard_outside(self, name: str) -> Iterator[WriteSession]:
         """The same, each statement a transaction of its own, for the few that PostgreSQL refuses
-        within one."""
+        within one. Not where `transactions_only`: what one sets there, the next does not find."""
         with self.write_shard(name) as session:
             session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
             yield session
+
+    @property
+    def transactions_only(self) -> bool:
+        """Whether connections are shared between transactions, as by PgBouncer."""
+        return self._settings.db_pgbouncer
 
     def read_directory_once(self) -> ReadOnce:
         """Questions to the directory, each a transaction of its own."""
@@ -161,6 +166,16 @@ class Database:
         first."""
         with self._lock:
             return list(self._sets.values())
+
+    def all_servers(self) -> list[Server]:
+        """Those of the directory and of every shard, whether they were used yet or not.
+
+        Raises:
+            Unavailable: it cannot be known which shards there are.
+        """
+        for name in self.shards():
+            self._shard(name)
+        return self.servers()
 
     def servers(self) -> list[Server]:
         """All servers that this process knows, the directory's first."""

@@ -9,6 +9,7 @@ from sqlalchemy import event
 
 from api.core.database.engines import connect_parameters, make_connections, make_engine
 from api.core.database.hosts import Hosts
+from api.core.database.pools import MeasuredPool, PoolState
 from api.core.database.prepared import ReadOnce, WriteOnce
 from api.core.database.sessions import ReadSession, SlotRange, WriteSession, transaction
 from config.settings import Settings
@@ -49,6 +50,13 @@ class Server:
     def write_once(self) -> WriteOnce:
         """Commands, each a transaction of its own."""
         return WriteOnce(self.connections, self.engine)
+
+    def pools(self) -> dict[str, PoolState]:
+        """How each of the two is used now, by what it is for."""
+        # Looked up now: another one takes its place when it is dropped.
+        transactions = self.engine.pool
+        assert isinstance(transactions, MeasuredPool)  # noqa: S101 - so it was made
+        return {"transactions": transactions.state(), "statements": self.connections.state()}
 
     def dispose(self, *, close: bool = True) -> None:
         """Drop the pooled connections; `close=False` after a fork, where the parent owns them."""
