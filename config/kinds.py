@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import ada_url
 
-from config import tls
+from config import redis_urls, tls
 
 Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Raises ValueError with a sentence for people.
@@ -158,10 +158,15 @@ def named_database_urls(value: str) -> tuple[tuple[str, str], ...]:
 
 
 def redis_url(value: str) -> str:
-    """A Redis URL."""
-    if not re.match(r"(rediss?|unix)://", value):
-        raise ValueError("Not a Redis URL (redis://host:port/0, rediss://, unix://).")
-    tls.check_redis(value)
+    """The URL of a Redis, or of a cluster in the form that `config.redis_urls` knows."""
+    if not re.match(r"(rediss?(\+cluster)?|unix)://", value):
+        raise ValueError(
+            "Not a Redis URL (redis://host:port/0, rediss://, redis+cluster://a:port,b:port, "
+            "unix://)."
+        )
+    value = redis_urls.normalize(value)
+    for url in redis_urls.node_urls(value):
+        tls.check_redis(url)
     return value
 
 

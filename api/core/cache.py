@@ -15,16 +15,16 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import redis
 from cachelib.serializers import BaseSerializer
 from flask import Flask, Response, request
 from flask_caching import Cache
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from api.core.answers import JSON
+from api.core.breaker import RedisBreaker
+from api.core.redis_clients import cluster_of, make_redis, place_of
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +63,12 @@ class AnswerCache:
         self._local = Cache(app, with_jinja2_ext=False, config=_local_config(local_entries))
         self._shared: Cache | None = None
         if redis_url:
-            config = _shared_config(redis_url, timeout_seconds)
+            self._client = make_redis(redis_url, timeout_seconds)
+            config = _shared_config(self._client)
             self._shared = Cache(app, with_jinja2_ext=False, config=config)
+            self._breaker = RedisBreaker("answers are cached per process", _RETRY_SECONDS)
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
-        self._away_until = 0.0
-        self._away = False
         self._unsent: set[str] = set()
 
     def answer(
@@ -96,14 +96,14 @@ class AnswerCache:
         if self._shared is None:
             return False
         self._unsent.add(group)
-        return self._ask(self._send_evictions) is not None
+        return self._send_evictions()
 
     def _find_or_compute(self, lookup: _Lookup, compute: Callable[[], bytes]) -> CachedAnswer:
         shared = self._shared if lookup.shared else None
         if shared is None:
             kept = self._local.get(lookup.place)
         else:
-            kept = self._ask(lambda: shared.get(lookup.place))
+            kept = self._ask(lookup.place, lambda: shared.get(lookup.place))
         found = None if kept is None else _unpack(kept, lookup.life_seconds)
         if found is not None:
             return found
@@ -113,7 +113,8 @@ class AnswerCache:
                 self._local.set(lookup.place, _pack(answer), _LOCAL_SECONDS)
             return answer
         answer = _answer(compute(), lookup.life_seconds)
-        self._ask(lambda: shared.set(lookup.place, _pack(answer), lookup.life_seconds))
+        packed = _pack(answer)
+        self._ask(lookup.place, lambda: shared.set(lookup.place, packed, lookup.life_seconds))
         return answer
 
     def _generation(self, group: str) -> str | None:
@@ -124,47 +125,36 @@ class AnswerCache:
         shared = self._shared
         if shared is None:
             return None
-        keys = [_generation_key(EVERYTHING), _generation_key(group)]
-
-        def ask() -> str | None:
-            if self._unsent:
-                self._send_evictions()
-            kept = shared.get_many(*keys)
-            if None in kept:
-                for key in keys:
-                    shared.add(key, _new_generation(), _GENERATION_SECONDS)
-                kept = shared.get_many(*keys)
-            return None if None in kept else b"-".join(kept).decode("ascii", "replace")
-
-        return self._ask(ask)
+        if self._unsent and not self._send_evictions():
+            return None
+        client, keys = self._client, [_generation_key(EVERYTHING), _generation_key(group)]
+        if cluster_of(client) is None:
+            kept = self._ask(keys[0], lambda: _generations(client, keys))
+        else:
+            each = [self._ask(key, lambda: _generations(client, [key])) for key in keys]  # noqa: B023
+            kept = [one for answer in each if answer for one in answer]
+        if kept is None or len(kept) < len(keys):
+            return None
+        return b"-".join(kept).decode("ascii", "replace")
 
     def _local_generation(self, group: str) -> str:
         kept = self._local.get_many(_generation_key(EVERYTHING), _generation_key(group))
         return b"-".join((b"local", *(name or b"first" for name in kept))).decode()
 
     def _send_evictions(self) -> bool:
-        assert self._shared is not None  # noqa: S101 - both callers looked
+        """Evict in Redis what was evicted here; whether that is done."""
+        shared = self._shared
+        assert shared is not None  # noqa: S101 - both callers looked
         for group in tuple(self._unsent):
-            self._shared.set(_generation_key(group), _new_generation(), _GENERATION_SECONDS)
+            key, name = _generation_key(group), _new_generation()
+            if self._ask(key, lambda: shared.set(key, name, _GENERATION_SECONDS)) is None:  # noqa: B023
+                return False
             self._unsent.discard(group)
         return True
 
-    def _ask(self, ask: Callable[[], Result]) -> Result | None:
-        """Ask Redis; None while it is away."""
-        if time.monotonic() < self._away_until:
-            return None
-        try:
-            result = ask()
-        except (RedisError, OSError) as error:
-            self._away_until = time.monotonic() + _RETRY_SECONDS
-            if not self._away:
-                log.warning("answers are cached per process, Redis is away: %s", error)
-            self._away = True
-            return None
-        if self._away:
-            log.info("answers are cached in Redis again")
-        self._away = False
-        return result
+    def _ask(self, key: str, ask: Callable[[], Result]) -> Result | None:
+        """Ask Redis about `key`; None while it is away."""
+        return self._breaker.ask(ask, place_of(self._client, _PREFIX + key))
 
     def _once(self, place: str, work: Callable[[], CachedAnswer]) -> CachedAnswer:
         with self._lock:
@@ -277,15 +267,25 @@ def _local_config(entries: int) -> dict[str, Any]:
     }
 
 
-def _shared_config(redis_url: str, timeout_seconds: float) -> dict[str, Any]:
+def _generations(client: redis.Redis, keys: list[str]) -> list[bytes] | None:
+    """What these keys hold, or begin to hold; of a cluster they are of one hash slot.
+
+    Not by Flask-Caching: it adds a key and its life in two steps, and a key without a life stays.
+    """
+    names = [_PREFIX + key for key in keys]
+    kept = cast(list[bytes | None], client.mget(names))
+    if None in kept:
+        for name in names:
+            client.set(name, _new_generation(), nx=True, ex=_GENERATION_SECONDS)
+        kept = cast(list[bytes | None], client.mget(names))
+    found = [name for name in kept if name is not None]
+    return found if len(found) == len(keys) else None
+
+
+def _shared_config(client: redis.Redis) -> dict[str, Any]:
     return {
         "CACHE_TYPE": "RedisCache",
-        "CACHE_REDIS_URL": redis_url,
+        "CACHE_REDIS_HOST": client,
         "CACHE_KEY_PREFIX": _PREFIX,
         "CACHE_SERIALIZER": _Bytes,
-        "CACHE_OPTIONS": {
-            "socket_timeout": timeout_seconds,
-            "socket_connect_timeout": timeout_seconds,
-            "retry": Retry(NoBackoff(), 1),
-        },
     }

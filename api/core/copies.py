@@ -11,8 +11,10 @@ servers in one transaction:
   A tombstone lives longer than any reader may take from the look to the copy, so that who found
   nothing cannot come after it has gone. It lives long enough for replicas to catch up, too.
 - *A Redis that forgot.* After a restart or a failover it may hold copies of before, and tombstones
-  of later are lost. Copies carry an epoch, which begins with the server's `run_id` and is begun
-  anew by whoever connects to another server; copies of another epoch are ignored.
+  of later are lost. Copies carry an epoch, which ends when another server takes the place of the
+  one that they were given to (see `epochs`); copies of another epoch are ignored. Of a cluster each
+  server has epochs of its own (see `copy_names`), and the change is published when the tombstones
+  are there.
 - *A writer that cannot reach Redis* keeps what it has to evict and sends it later (see
   `evictions`). If it dies before, the life of the copies is the bound.
 
@@ -30,15 +32,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import ResponseError
-from redis.retry import Retry
+from redis.exceptions import ClusterDownError, ResponseError
 
 from api.core.breaker import RedisBreaker
+from api.core.copy_names import names_of
+from api.core.epochs import age_of, confirm_epoch
+from api.core.redis_clients import Script, make_redis, place_of
 
-_PREFIX = "signpost:copies:v1:"
-_EPOCH = f"{_PREFIX}epoch"
 _TOMBSTONE = b"-"
 _TOMBSTONE_MS = 20_000
 # Half of that: neither clocks nor a slow way to Redis make it too long.
@@ -46,21 +46,26 @@ _LONGEST_READ_SECONDS = 10.0
 _CONNECTIONS = 16
 _PER_CALL = 1_000
 
-_EVICT = """
+_EVICT = Script("""
 for _, key in ipairs(KEYS) do redis.call('SET', key, '-', 'PX', ARGV[1]) end
 return redis.call('PUBLISH', ARGV[2], ARGV[3])
-"""
-# Takes the place only of what was there when the row was looked for.
-_KEEP = """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
-return 1
-"""
-_BEGIN = """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2])
-return 1
-"""
+""")
+_BURY = Script("""
+for _, key in ipairs(KEYS) do redis.call('SET', key, '-', 'PX', ARGV[1]) end
+return #KEYS
+""")
+# Copies take the place only of what was there when the row was looked for. ARGV: how long they are
+# kept, then of each what was there and what is to be.
+_KEEP = Script("""
+local kept = 0
+for number, key in ipairs(KEYS) do
+    if (redis.call('GET', key) or '') == ARGV[2 * number] then
+        redis.call('SET', key, ARGV[2 * number + 1], 'PX', ARGV[1])
+        kept = kept + 1
+    end
+end
+return kept
+""")
 
 
 class Look(NamedTuple):
@@ -85,33 +90,30 @@ class SharedCopies:
     """Reads and writes copies. While Redis is away there are none, and nobody waits for it."""
 
     def __init__(self, redis_url: str, timeout_seconds: float, secret: bytes) -> None:
-        pool = redis.BlockingConnectionPool.from_url(
-            redis_url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            # Of a connection that had ended; what takes too long is not tried again.
-            retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
-        )
-        self._client = redis.Redis(connection_pool=pool)
-        self._keep = self._client.register_script(_KEEP)
+        self._client = make_redis(redis_url, timeout_seconds, connections=_CONNECTIONS)
+        self._names = names_of(self._client)
         self._secret = hashlib.blake2b(secret, person=b"signpost copies").digest()
         self._breaker = RedisBreaker("no links are shared between processes")
 
     def look(self, key: str) -> Look | None:
         """What there is of `key`; None while Redis is away."""
-        return self._breaker.ask(lambda: self._look(key))
+        name, epoch = self._names.of(key)
+        return self._breaker.ask(
+            lambda: self._look(key, name, epoch), place_of(self._client, epoch)
+        )
 
     def keep(
         self, key: str, look: Look, body: bytes, life_seconds: float, stale_seconds: float
     ) -> None:
         """Keep what was read from the database after `look`, unless it was evicted meanwhile."""
-        if look.seen == _TOMBSTONE or time.monotonic() - look.at > _LONGEST_READ_SECONDS:
+        if not _may_be_kept(look):
             return
         copy = self._seal(key, look.epoch, body, life_seconds)
         kept_ms = int((life_seconds + stale_seconds) * 1000)
-        self._breaker.ask(lambda: self._write(key, [look.seen, copy, kept_ms]))
+        name, epoch = self._names.of(key)
+        self._breaker.ask(
+            lambda: self._write(name, [kept_ms, look.seen, copy]), place_of(self._client, epoch)
+        )
 
     def look_each(self, keys: Sequence[str]) -> list[Look]:
         """What there is of many keys.
@@ -119,10 +121,15 @@ class SharedCopies:
         Raises:
             RedisError: Redis is away.
         """
+        looks: dict[str, Look] = {}
         now = time.monotonic()
-        held = cast(list[bytes | None], self._client.mget([*map(_name, keys), _EPOCH]))
-        epoch = held.pop() or begin_epoch(self._client)
-        return [self._open(key, it or b"", epoch, now) for key, it in zip(keys, held, strict=True)]
+        for name, group in self._names.grouped(keys).items():
+            copies = [self._names.of(key)[0] for key in group]
+            held = cast(list[bytes | None], self._client.mget([*copies, name]))
+            epoch = held.pop() or confirm_epoch(self._client, name)
+            for key, it in zip(group, held, strict=True):
+                looks[key] = self._open(key, it or b"", epoch, now)
+        return [looks[key] for key in keys]
 
     def keep_each(
         self,
@@ -136,22 +143,29 @@ class SharedCopies:
             RedisError: Redis is away.
         """
         kept_ms = int((life_seconds + stale_seconds) * 1000)
-        with self._client.pipeline(transaction=False) as pipe:
-            for key, look, body in found:
-                if look.seen == _TOMBSTONE or time.monotonic() - look.at > _LONGEST_READ_SECONDS:
-                    continue
-                copy = self._seal(key, look.epoch, body, life_seconds)
-                self._keep([_name(key)], [look.seen, copy, kept_ms], client=pipe)
-            return sum(pipe.execute())
+        copies = {
+            key: (look.seen, self._seal(key, look.epoch, body, life_seconds))
+            for key, look, body in found
+            if _may_be_kept(look)
+        }
+        kept = 0
+        for group in self._names.grouped(list(copies)).values():
+            names = [self._names.of(key)[0] for key in group]
+            kept += _KEEP(
+                self._client, names, [kept_ms, *(it for key in group for it in copies[key])]
+            )
+        return kept
 
-    def _look(self, key: str) -> Look:
+    def _look(self, key: str, name: str, epoch_name: str) -> Look:
         now = time.monotonic()
-        held, epoch = cast(list[bytes | None], self._client.mget(_name(key), _EPOCH))
-        return self._open(key, held or b"", epoch or begin_epoch(self._client), now)
+        held, epoch = cast(list[bytes | None], self._client.mget(name, epoch_name))
+        return self._open(key, held or b"", epoch or confirm_epoch(self._client, epoch_name), now)
 
-    def _write(self, key: str, arguments: list[Any]) -> bool:
+    def _write(self, name: str, arguments: list[Any]) -> bool:
         try:
-            self._keep([_name(key)], arguments)
+            _KEEP(self._client, [name], arguments)
+        except ClusterDownError:
+            raise
         except ResponseError:
             return False  # such as a full Redis: it answers, and its copies can be read
         return True
@@ -177,14 +191,14 @@ class SharedCopies:
 
 
 def evict_copies(client: redis.Redis, keys: Sequence[str], channel: str, message: bytes) -> None:
-    """Bury the copies of `keys`, then publish `message`, in one step.
+    """Bury the copies of `keys` in one server, and publish `message`, in one step.
 
     Raises:
         RedisError: Redis is away.
     """
-    names = list(map(_name, keys))
+    names = _names(client, keys)
     try:
-        client.eval(_EVICT, len(names), *names, _TOMBSTONE_MS, channel, message)
+        _EVICT(client, names, [_TOMBSTONE_MS, channel, message])
     except ResponseError:
         # A Redis that is full takes no tombstone. It takes no copy either, so that to drop the
         # old ones does.
@@ -194,49 +208,32 @@ def evict_copies(client: redis.Redis, keys: Sequence[str], channel: str, message
             pipe.execute()
 
 
+def bury_copies(client: redis.Redis, keys: Sequence[str]) -> bool:
+    """Bury the copies of keys of one group (see `copy_names`) in a cluster.
+
+    Raises:
+        RedisError: the node that has them is away.
+    """
+    names = _names(client, keys)
+    try:
+        _BURY(client, names, [_TOMBSTONE_MS])
+    except ClusterDownError:
+        raise
+    except ResponseError:
+        client.delete(*names)  # as above
+    return True
+
+
 def in_calls(keys: Sequence[str]) -> Iterator[Sequence[str]]:
     """As many keys at a time as may hold up others that ask Redis."""
     return (keys[start : start + _PER_CALL] for start in range(0, len(keys), _PER_CALL))
 
 
-def confirm_epoch(client: redis.Redis, name: str = _EPOCH) -> None:
-    """Begin a new epoch if this is another server, or another run of it, than in the last one.
-
-    `name` is of the key that holds the epoch.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    held = cast("bytes | None", client.get(name))
-    parts = (held or b"").split(b".")
-    # Of an older version, an epoch does not tell when it began.
-    if len(parts) != 3 or parts[0] != _run_of(client):
-        begin_epoch(client, held, name)
+def _names(client: redis.Redis, keys: Sequence[str]) -> list[str]:
+    names = names_of(client)
+    return [names.of(key)[0] for key in keys]
 
 
-def begin_epoch(client: redis.Redis, old: bytes | None = None, name: str = _EPOCH) -> bytes:
-    """Begin an epoch in place of the `old` one; or the one that another process has begun."""
-    chance, now_ms = secrets.token_hex(8).encode(), int(time.time() * 1000)
-    epoch = b"%b.%b.%d" % (_run_of(client), chance, now_ms)
-    if client.eval(_BEGIN, 1, name, old or b"", epoch):
-        return epoch
-    return cast("bytes | None", client.get(name)) or epoch
-
-
-def age_of(epoch: bytes) -> float:
-    """For how many seconds nothing was forgotten, by our clock; 0 for an epoch that is not told."""
-    try:
-        began_ms = int(epoch.split(b".")[2])
-    except (IndexError, ValueError):
-        return 0.0
-    return time.time() - began_ms / 1000
-
-
-def _run_of(client: redis.Redis) -> bytes:
-    # A service that does not tell gives a new epoch with each connection: safe, if wasteful.
-    told = client.info("server").get("run_id")
-    return str(told or secrets.token_hex(8)).encode()
-
-
-def _name(key: str) -> str:
-    return _PREFIX + key
+def _may_be_kept(look: Look) -> bool:
+    """Whether what was read after a look can be no older than what was evicted since."""
+    return look.seen != _TOMBSTONE and time.monotonic() - look.at <= _LONGEST_READ_SECONDS

@@ -12,15 +12,16 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import orjson
-import redis
-from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
-from api.core.breaker import RedisBreaker
-from api.core.copies import confirm_epoch, evict_copies, in_calls
+from api.core.epochs import EpochWatch
+from api.core.outbox import Outbox
+from api.core.redis_clients import make_redis, place_of
+from api.core.subscription import Subscription
 
 log = logging.getLogger(__name__)
 
@@ -30,8 +31,6 @@ _RETRY_SECONDS = 1.0
 _POLL_SECONDS = 5.0
 # How soon what could not be sent is tried again.
 _SEND_SECONDS = 1.0
-# Of keys that wait for Redis; past it the oldest are left to the life of what others hold.
-_MAX_UNSENT = 100_000
 
 
 class Evictions:
@@ -40,13 +39,10 @@ class Evictions:
     def __init__(self, redis_url: str | None, timeout_seconds: float) -> None:
         self._redis_url = redis_url
         self._timeout_seconds = timeout_seconds
-        self._client = _client(redis_url, timeout_seconds) if redis_url else None
+        self._outbox = Outbox(redis_url, timeout_seconds, CHANNEL) if redis_url else None
         self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._on_sync: list[Callable[[bool], None]] = []
         self._stopped = threading.Event()
-        self._breaker = RedisBreaker("evictions wait in this process")
-        self._unsent: dict[str, None] = {}
-        self._lock = threading.Lock()
 
     def on_evict(self, listener: Callable[[Sequence[str]], None]) -> None:
         """Call `listener` with the keys that were changed, here or in another process."""
@@ -59,7 +55,8 @@ class Evictions:
     def publish(self, keys: Sequence[str]) -> None:
         """Evict `keys`, of which the changes are committed, everywhere and here."""
         # Redis first: who hears of the change must not find the copy from before it there.
-        self._send(keys)
+        if self._outbox is not None:
+            self._outbox.send(keys)
         for listener in self._listeners:
             listener(keys)
 
@@ -86,50 +83,48 @@ class Evictions:
             self._stopped.wait(_RETRY_SECONDS)
 
     def _receive(self) -> None:
-        assert self._redis_url is not None  # noqa: S101 - start() looked
-        client = _client(self._redis_url, self._timeout_seconds, read_seconds=_POLL_SECONDS * 2)
-        pubsub = client.pubsub(ignore_subscribe_messages=False)  # type: ignore[no-untyped-call]
-        with client, pubsub as subscription:
+        url, outbox = self._redis_url, self._outbox
+        assert url is not None and outbox is not None  # noqa: S101 - start() looked
+        with (
+            make_redis(url, self._timeout_seconds) as client,
+            Subscription(
+                url, self._timeout_seconds, CHANNEL, read_seconds=_POLL_SECONDS * 2
+            ) as subscription,
+        ):
+            watch = EpochWatch(client)
             subscription.subscribe(CHANNEL)
             heard = asked = time.monotonic()
             while not self._stopped.is_set():
                 message = subscription.get_message(timeout=_SEND_SECONDS)
                 now = time.monotonic()
-                if self._unsent:
-                    self._send(())
+                if outbox.waits:
+                    outbox.send(())
                 if message is None:
                     if now - heard > 2 * _POLL_SECONDS:
                         raise TimeoutError("Redis answers no ping")
                     if now - asked > _POLL_SECONDS:
                         subscription.ping()
                         asked = now
-                    continue
-                heard = now
-                if message["type"] == "subscribe":
-                    # Before anything is fresh again that this server may have from before.
-                    confirm_epoch(client)
-                    self._breaker.note_answer()
-                    self._send(())
+                else:
+                    heard = now
+                    self._take(message, watch)
+                if watch.look():
+                    if place_of(client, CHANNEL) != subscription.node:
+                        raise ConnectionLost("another node has taken over")
+                    # What came from it until now may be of before.
+                    self._synced(False)
                     self._synced(True)
-                elif message["type"] == "message":
-                    self._evict(message["data"])
 
-    def _send(self, keys: Sequence[str]) -> None:
-        """Send `keys`, and what could not be sent before."""
-        client = self._client
-        if client is None:
-            return
-        with self._lock:
-            due = [*(self._unsent | dict.fromkeys(keys))]
-            self._unsent.clear()
-        for some in in_calls(due):
-            message = orjson.dumps(list(some))
-            sent = self._breaker.ask(lambda: _evict_everywhere(client, some, message))  # noqa: B023
-            if sent is None:
-                with self._lock:
-                    self._unsent |= dict.fromkeys(some)
-                    while len(self._unsent) > _MAX_UNSENT:
-                        del self._unsent[next(iter(self._unsent))]
+    def _take(self, message: dict[str, Any], watch: EpochWatch) -> None:
+        if message["type"] == "subscribe":
+            # Before anything is fresh again that a server may have from before.
+            watch.begin()
+            assert self._outbox is not None  # noqa: S101 - as above
+            self._outbox.note_answer()
+            self._outbox.send(())
+            self._synced(True)
+        elif message["type"] == "message":
+            self._evict(message["data"])
 
     def _evict(self, data: bytes) -> None:
         try:
@@ -145,17 +140,3 @@ class Evictions:
     def _synced(self, synced: bool) -> None:
         for listener in self._on_sync:
             listener(synced)
-
-
-def _evict_everywhere(client: redis.Redis, keys: Sequence[str], message: bytes) -> bool:
-    evict_copies(client, keys, CHANNEL, message)
-    return True
-
-
-def _client(url: str, timeout_seconds: float, read_seconds: float | None = None) -> redis.Redis:
-    return redis.Redis.from_url(
-        url,
-        socket_connect_timeout=timeout_seconds,
-        socket_timeout=read_seconds or timeout_seconds,
-        retry=Retry(NoBackoff(), 1),
-    )

@@ -12,19 +12,17 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as ConnectionLost
-from redis.retry import Retry
 
 from api.core.breaker import RedisBreaker
 from api.core.client import address_block
 from api.core.decisions import LimitDecisions
 from api.core.errors import TooManyRequests
+from api.core.redis_clients import Script, make_redis, place_of
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,7 +35,7 @@ _FORGET_SECONDS = 3_600
 _MOST_LOCAL = 10_000
 
 # One step of `_Tries.step`, on the state in a hash: all processes see one count and one clock.
-_STEP = """
+_STEP = Script("""
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local limit, window, longest = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -64,7 +62,7 @@ redis.call('HSET', KEYS[1], 'window', index, 'count', count, 'before', before,
 local wait = math.max(ends - now, 0)
 redis.call('EXPIRE', KEYS[1], math.ceil(wait) + forget)
 return {allowed and 1 or 0, strikes, math.ceil(wait * 1000), 1}
-"""
+""")
 
 
 class Rule(NamedTuple):
@@ -136,7 +134,7 @@ class AddressLimits:
     ) -> None:
         self._rules = dict(rules)
         self._decisions = LimitDecisions() if decisions is None else decisions
-        self._step = _shared_step(redis_url, timeout_seconds) if redis_url else None
+        self._client = make_redis(redis_url, timeout_seconds) if redis_url else None
         self._breaker = RedisBreaker("tries of addresses are counted per process")
         self._local: OrderedDict[str, _Tries] = OrderedDict()
         self._lock = threading.Lock()
@@ -167,7 +165,7 @@ class AddressLimits:
         key = f"{action}:{subject}:{who}"
         wait_seconds = self._refused_for(key)
         if wait_seconds > 0:
-            self._decisions.note(action, allowed=False, shared=self._step is not None)
+            self._decisions.note(action, allowed=False, shared=self._client is not None)
             raise TooManyTries(wait_seconds, is_news=False)
         step = self._ask(key, self._rules[action])
         self._decisions.note(action, allowed=step.allowed, shared=step.shared)
@@ -181,9 +179,10 @@ class AddressLimits:
         raise TooManyTries(step.wait_seconds, is_news=step.is_news)
 
     def _ask(self, key: str, rule: Rule) -> _Step:
-        ask = self._step
-        if ask is not None:
-            step = self._breaker.ask(lambda: ask(key, rule))
+        client = self._client
+        if client is not None:
+            place = place_of(client, _PREFIX + key)
+            step = self._breaker.ask(lambda: _step_shared(client, key, rule), place)
             if step is not None:
                 return step
         with self._lock:
@@ -210,21 +209,8 @@ class AddressLimits:
                 self._refused.popitem(last=False)
 
 
-def _shared_step(redis_url: str, timeout_seconds: float) -> Callable[[str, Rule], _Step]:
+def _step_shared(client: redis.Redis, key: str, rule: Rule) -> _Step:
     """`_Tries.step` on what Redis holds."""
-    client = redis.Redis.from_url(
-        redis_url,
-        socket_timeout=timeout_seconds,
-        socket_connect_timeout=timeout_seconds,
-        # Of a connection that had ended; what takes too long is not tried again.
-        retry=Retry(NoBackoff(), 1, supported_errors=(ConnectionLost,)),
-    )
-    script = client.register_script(_STEP)
-
-    def ask(key: str, rule: Rule) -> _Step:
-        arguments = [*rule, _LONGEST_SECONDS, _FORGET_SECONDS]
-        found: Any = script([_PREFIX + key], arguments)
-        allowed, strikes, wait_ms, is_news = found
-        return _Step(allowed == 1, strikes, wait_ms / 1000, is_news == 1, shared=True)
-
-    return ask
+    arguments = [*rule, _LONGEST_SECONDS, _FORGET_SECONDS]
+    allowed, strikes, wait_ms, is_news = _STEP(client, [_PREFIX + key], arguments)
+    return _Step(allowed == 1, strikes, wait_ms / 1000, is_news == 1, shared=True)

@@ -12,9 +12,9 @@ import queue
 import threading
 from collections.abc import Sequence
 
-import redis
 from celery import Celery
 
+from api.core.redis_clients import make_redis
 from api.jobs.application import EXPIRES_SECONDS, FETCH_TITLE, MAX_WAITING, redis_key
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ _STOP_SECONDS = 2.0
 _PAUSE_SECONDS = 1.0
 # How many are sent before it is looked how many wait.
 _LOOK_EVERY = 100
+_LOOK_SECONDS = 1.0
 
 
 class JobQueue:
@@ -93,8 +94,7 @@ class JobQueue:
         """Raises where too many jobs wait already: Redis itself would take them all."""
         if self._redis_url is None:
             return
-        client = redis.Redis.from_url(self._redis_url, socket_timeout=1, socket_connect_timeout=1)
-        with client:
+        with make_redis(self._redis_url, _LOOK_SECONDS) as client:
             if client.llen(redis_key(self._celery.conf.task_default_queue)) >= MAX_WAITING:
                 raise queue.Full("no worker takes jobs")
 

@@ -26,6 +26,7 @@ class Counted(NamedTuple):
     calls: int = 0  # of the workspace, today
     refused_by: str | None = None
     granted: int = 1  # as many as were asked for, or fewer
+    shared: bool = True  # by all processes, where there is a Redis
 
 
 @dataclass(slots=True)

@@ -38,6 +38,7 @@ from api.limits.counts import (
 from api.limits.errors import QuotaExceeded
 from api.limits.leases import Leases
 from api.limits.plans import WorkspacePlans
+from config.redis_urls import is_cluster
 
 # Other strategies keep other types under the same names, and the version is that of what is kept.
 _PREFIX = "signpost:plans:v1"
@@ -70,6 +71,7 @@ class PlanLimiter:
             return {}
         allowed = self._is_let_through(asked)
         shared = bool(self._redis_url) and self._strategy() is self._shared
+        shared = shared and (asked.counted is None or asked.counted.shared)
         self._decisions.note(asked.policy, allowed=allowed, shared=shared)
         if allowed:
             return _headers(asked, 0) if asked.counted else {}
@@ -123,7 +125,9 @@ class PlanLimiter:
     def _limiter(self) -> Limiter:
         # Made at first use: it starts a thread, which a fork would leave behind.
         options: dict[str, Any] = {}
-        if self._redis_url:
+        if is_cluster(self._redis_url):
+            options = {"key_prefix": _PREFIX, "socket_timeout": self._timeout_seconds}
+        elif self._redis_url:
             options = {
                 "key_prefix": _PREFIX,
                 "socket_timeout": self._timeout_seconds,

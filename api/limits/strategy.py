@@ -9,15 +9,16 @@ storage that Flask-Limiter falls back to.
 from __future__ import annotations
 
 import time
-from typing import Any, cast
+from typing import cast
 
 from limits import RateLimitItem, RateLimitItemPerMinute
 from limits.storage import MemoryStorage, RedisStorage, Storage
 from limits.strategies import STRATEGIES, RateLimiter, SlidingWindowCounterRateLimiter
 from limits.util import WindowStats
 from redis import Redis
-from redis.exceptions import NoScriptError
 
+from api.core.breaker import RedisBreaker
+from api.core.redis_clients import Script, cluster_of, make_redis, place_of
 from api.limits.counts import DAY_SECONDS, MINUTE_SECONDS, Asked, Counted
 
 NAME = "signpost-plan"
@@ -26,7 +27,7 @@ NAME = "signpost-plan"
 _SHARE = 32
 # KEYS: the caller's minute, the workspace's day. ARGV: rate, quota (0: none), how many to take (0:
 # to look only), and the share. The clock is Redis's own: all processes have the same minute.
-_COUNT = """
+_COUNT = Script("""
 local clock = redis.call('TIME')
 local now = tonumber(clock[1]) + tonumber(clock[2]) / 1000000
 local rate, quota, wanted = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -64,7 +65,23 @@ if refused == 0 and wanted > 0 then
 end
 return string.format('%d %d %d %d %d %s.%06d', refused, granted, count, before, calls, clock[1],
     clock[2])
-"""
+""")
+
+
+class ClusterStorage(RedisStorage):
+    """A Redis Cluster, in place of the library's: that connects when it is made, knows no TLS, and
+    is away as a whole when one node is."""
+
+    STORAGE_SCHEME = ["redis+cluster", "rediss+cluster"]  # noqa: RUF012 - the library's
+
+    def __init__(
+        self, uri: str, key_prefix: str, wrap_exceptions: bool = False, socket_timeout: float = 1
+    ) -> None:
+        super(RedisStorage, self).__init__(uri, wrap_exceptions)
+        self.key_prefix = key_prefix
+        self.target_server = "redis"
+        self.dependency = self.dependencies["redis"].module
+        self.storage = make_redis(uri, socket_timeout)
 
 
 class PlanItem(RateLimitItemPerMinute):
@@ -84,9 +101,13 @@ class PlanStrategy(RateLimiter):
         super().__init__(storage)
         if isinstance(storage, RedisStorage):
             self._client = cast(Redis, storage.get_connection())
-            self._script = self._client.register_script(_COUNT)
-        else:
-            self._windows = SlidingWindowCounterRateLimiter(storage)
+            self._breaker = RedisBreaker("calls of some workspaces are counted per process")
+            if cluster_of(self._client) is None:
+                return  # Flask-Limiter finds out by itself when it is away
+            storage = MemoryStorage()
+        # Where all is counted, or what a node of a cluster counts that is away.
+        self._local = cast(MemoryStorage, storage)
+        self._windows = SlidingWindowCounterRateLimiter(storage)
 
     def hit(self, item: RateLimitItem, *_identifiers: str, cost: int = 1) -> bool:
         """Count a request, and take more in advance where `cost` says so; whether it is let
@@ -112,20 +133,24 @@ class PlanStrategy(RateLimiter):
 
     def count(self, asked: Asked, cost: int) -> Counted:
         """Count up to `cost` requests, or look only when it is 0."""
-        if isinstance(self.storage, RedisStorage):
+        if not isinstance(self.storage, RedisStorage):
+            return self._count_here(asked, cost, self._local)
+        if cluster_of(self._client) is None:
             return self._count_shared(asked, cost)
-        return self._count_here(asked, cost, cast(MemoryStorage, self.storage))
+        counted = self._breaker.ask(
+            lambda: self._count_shared(asked, cost), place_of(self._client, self._place(asked))
+        )
+        return counted or self._count_here(asked, min(cost, 1), self._local)
+
+    def _place(self, asked: Asked) -> str:
+        # In braces what a cluster keeps together.
+        return f"{cast(RedisStorage, self.storage).key_prefix}:{{{asked.workspace_id}}}"
 
     def _count_shared(self, asked: Asked, cost: int) -> Counted:
-        # In braces what a cluster keeps together.
-        place = f"{cast(RedisStorage, self.storage).key_prefix}:{{{asked.workspace_id}}}"
+        place = self._place(asked)
         minute, day = f"{place}:{asked.policy}:{asked.who}", f"{place}:calls"
-        arguments = (minute, day, asked.rate, asked.quota, cost, _SHARE)
-        try:
-            # One text as the answer: the client takes half as long to read it as a list.
-            told: Any = self._client.evalsha(self._script.sha, 2, *arguments)
-        except NoScriptError:
-            told = self._client.eval(_COUNT, 2, *arguments)
+        # One text as the answer: the client takes half as long to read it as a list.
+        told = _COUNT(self._client, (minute, day), (asked.rate, asked.quota, cost, _SHARE))
         refused, granted, this_minute, minute_before, calls, now = told.split(b" ")
         return Counted(
             float(now),
@@ -153,7 +178,7 @@ class PlanStrategy(RateLimiter):
             before, _, count, _ = storage.get_sliding_window(key, MINUTE_SECONDS)
         if asked.quota and cost and refused_by is None:
             storage.incr(day, DAY_SECONDS - now % DAY_SECONDS, cost)
-        return Counted(now, count, before, storage.get(day), refused_by)
+        return Counted(now, count, before, storage.get(day), refused_by, shared=False)
 
 
 # Where Flask-Limiter looks for a strategy by its name.

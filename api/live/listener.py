@@ -11,13 +11,11 @@ import threading
 import time
 from typing import Any
 
-import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
+from api.core.subscription import Subscription
 from api.live.hub import LiveHub
-from api.live.messages import Subject, channel_of, read_message, subject_of
+from api.live.messages import CHANNELS, Subject, channel_of, read_message, subject_of
 
 log = logging.getLogger(__name__)
 
@@ -76,14 +74,14 @@ class LiveListener:
 
     def _receive(self) -> None:
         """Pass on what comes, until nobody watches any more."""
-        client = redis.Redis.from_url(
-            self._redis_url,
-            socket_connect_timeout=self._timeout_seconds,
-            socket_timeout=2 * _PING_SECONDS,
-            retry=Retry(NoBackoff(), 0),
-        )
         subscribed: set[Subject] = set()
-        with client, client.pubsub() as subscription:  # type: ignore[no-untyped-call]
+        with Subscription(
+            self._redis_url,
+            self._timeout_seconds,
+            CHANNELS,
+            read_seconds=2 * _PING_SECONDS,
+            retries=0,
+        ) as subscription:
             heard = pinged = time.monotonic()
             while not self._stopped.is_set():
                 watched = set(self._hub.watched())

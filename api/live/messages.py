@@ -13,8 +13,9 @@ import orjson
 
 from api.clicks.enriched import EnrichedClick
 
-# The form of the messages is in the name: processes of two versions do not misread each other.
-CHANNELS = "signpost:live:v1:"
+# The form of the messages is in the name: processes of two versions do not misread each other. In
+# braces what a cluster keeps together: who listens has one connection.
+CHANNELS = "signpost:{live}:v1:"
 MAX_CLICKS = 100
 
 _TEXTS = (

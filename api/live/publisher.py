@@ -12,11 +12,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import redis
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from api.clicks.enriched import EnrichedClick
+from api.core.redis_clients import channels_of, make_redis, publish_each
 from api.live.messages import CHANNELS, MAX_CLICKS, Subject, channel_of, subject_of, write_message
 
 log = logging.getLogger(__name__)
@@ -31,14 +30,7 @@ class LivePublisher:
     """Publishes clicks to those who watch; used by one thread."""
 
     def __init__(self, redis_url: str | None) -> None:
-        self._client = None
-        if redis_url:
-            self._client = redis.Redis.from_url(
-                redis_url,
-                socket_connect_timeout=_TIMEOUT_SECONDS,
-                socket_timeout=_TIMEOUT_SECONDS,
-                retry=Retry(NoBackoff(), 1),
-            )
+        self._client = make_redis(redis_url, _TIMEOUT_SECONDS) if redis_url else None
         self._away = False
         self._away_until = 0.0
 
@@ -81,10 +73,8 @@ class LivePublisher:
         ]
         if told:
             most = max(1, min(MAX_CLICKS, _MOST_TOLD // len(told)))
-            with client.pipeline(transaction=False) as pipeline:
-                for subject, part in told:
-                    pipeline.publish(channel_of(subject), write_message(part, most))
-                pipeline.execute()
+            messages = [(channel_of(subject), write_message(part, most)) for subject, part in told]
+            publish_each(client, messages)
 
 
 def _watched(client: redis.Redis) -> dict[int, dict[int | None, list[EnrichedClick]]]:
@@ -95,7 +85,7 @@ def _watched(client: redis.Redis) -> dict[int, dict[int | None, list[EnrichedCli
     nobody watching costs nothing more.
     """
     watched: defaultdict[int, dict[int | None, list[EnrichedClick]]] = defaultdict(dict)
-    for name in client.pubsub_channels(f"{CHANNELS}*"):
+    for name in channels_of(client, CHANNELS):
         subject = subject_of(str(name, "utf-8", "replace") if isinstance(name, bytes) else name)
         if subject is not None:
             watched[subject.workspace][subject.link] = []

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import redis
 from sqlalchemy import text
 
 from api.clicks.spool import Spool
 from api.core.database.replica import UNKNOWN, Replica
 from api.core.database.routing import LATEST, Database
+from api.core.redis_clients import make_redis, ping
 
 if TYPE_CHECKING:
     from api.clicks.queue.shipper import Shipper
@@ -27,6 +27,7 @@ _DEADLINE_SECONDS = 2.0
 _KEPT_SECONDS = 1.0
 # Who waits for a start or a recovery learns of it soon.
 _KEPT_BAD_SECONDS = 0.1
+_REDIS_SECONDS = 1.0
 _SCHEMA = text(
     "SELECT to_regclass('alembic_version_directory') IS NOT NULL"
     " AND to_regclass('alembic_version_shard') IS NOT NULL"
@@ -67,11 +68,7 @@ class HealthService:
         self._db = db
         self._spool = spool
         self._shipper = shipper
-        self._redis = (
-            redis.Redis.from_url(redis_url, socket_timeout=1, socket_connect_timeout=1)
-            if redis_url
-            else None
-        )
+        self._redis = make_redis(redis_url, _REDIS_SECONDS) if redis_url else None
         self._ready = _Kept(self._ask_all)
         self._started = _Kept(lambda: _report([Check("schema", self._ask_schema, required=True)]))
 
@@ -116,7 +113,9 @@ class HealthService:
 
     def _ask_redis(self) -> None:
         assert self._redis is not None  # noqa: S101 - asked only where there is one
-        self._redis.ping()
+        away = ping(self._redis)
+        if away:
+            raise _Failing("some nodes of the cluster do not answer", nodes=away)
 
     def _ask_spool(self) -> Details:
         assert self._spool is not None  # noqa: S101 - asked only where there is one

@@ -157,5 +157,5 @@ def test_what_is_no_message_is_none(data: bytes) -> None:
 def test_channels_are_read_as_they_are_written() -> None:
     for subject in (Subject(7), LINK):
         assert subject_of(channel_of(subject)) == subject
-    for foreign in ("signpost:live:v1:", "signpost:live:v1:1:2:3", "signpost:live:v2:1", "x"):
+    for foreign in ("signpost:{live}:v1:", "signpost:{live}:v1:1:2:3", "signpost:{live}:v2:1", "x"):
         assert subject_of(foreign) is None

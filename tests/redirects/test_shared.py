@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import orjson
 import pytest
 from flask import Flask
 
-from api.core import copies
-from api.core.copies import SharedCopies, begin_epoch, confirm_epoch
+from api.core.copies import SharedCopies
+from api.core.copy_names import PREFIX
+from api.core.epochs import confirm_epoch
 from api.redirects import store
 from api.redirects.cache import Target
 from tests.caller import Caller
@@ -266,14 +267,14 @@ def test_another_run_of_the_server_makes_copies_of_before_void(
 ) -> None:
     link = owner.create_link()
     share(shared, link, make())
-    epoch = f"{copies._PREFIX}epoch"
+    epoch = f"{PREFIX}epoch"
     before: bytes = shared.client.get(epoch)  # type: ignore[assignment]
-    confirm_epoch(shared.client)
+    confirm_epoch(shared.client, epoch)
     assert shared.client.get(epoch) == before
 
     # As a server does that was started again from an old file.
     shared.client.set(epoch, b"another-run.1")
-    confirm_epoch(shared.client)
+    confirm_epoch(shared.client, epoch)
     asked.clear()
 
     assert shared.client.get(epoch) not in (before, b"another-run.1")
@@ -296,10 +297,14 @@ def test_an_emptied_redis_is_filled_again(
 
 
 def test_of_two_who_begin_an_epoch_one_prevails(shared: SharedRedis) -> None:
-    first = begin_epoch(shared.client)
-    assert begin_epoch(shared.client) == first
-    assert begin_epoch(shared.client, b"long gone") == first
-    assert begin_epoch(shared.client, first) != first
+    epoch = f"{PREFIX}epoch"
+    first = confirm_epoch(shared.client, epoch)
+    assert confirm_epoch(shared.client, epoch) == first
+    shared.client.set(epoch, b"another-run.1")
+    second = confirm_epoch(shared.client, epoch)
+    assert second != first
+    assert confirm_epoch(shared.client, epoch) == second
+    assert 0 < cast(int, shared.client.ttl(epoch)) <= 30 * 86_400
 
 
 def test_a_copy_late_in_its_life_is_used_and_made_again(
@@ -330,7 +335,7 @@ def test_nothing_is_shared_where_the_setting_says_so(
 def test_copies_are_kept_by_the_hundred(shared: SharedRedis) -> None:
     keys = [f"link:d/{number}" for number in range(300)]
     looks = shared.copies.look_each(keys)
-    shared.client.set(f"{copies._PREFIX}{keys[7]}", "-")  # changed meanwhile
+    shared.client.set(f"{PREFIX}{keys[7]}", "-")  # changed meanwhile
 
     kept = shared.copies.keep_each(
         [(key, look, key.encode()) for key, look in zip(keys, looks, strict=True)], 60, 60
