@@ -51,11 +51,11 @@ class CopyNames:
 
 def names_of(client: redis.Redis) -> CopyNames:
     """The names in the Redis of `client`."""
-    return CopyNames([""] if cluster_of(client) is None else _tags())
+    return CopyNames([""] if cluster_of(client) is None else hash_tags())
 
 
 @cache
-def _tags() -> list[str]:
+def hash_tags() -> list[str]:
     """Hash tags at even distances among the slots, as servers have ranges of these."""
     found: dict[int, str] = {}
     number = 0

@@ -11,7 +11,9 @@ from celery import Celery
 from celery.worker.consumer import Consumer
 from kombu.entity import Exchange, Queue
 
-from config.settings import Settings
+from api.jobs.transport import use_for_redis
+from config.redis_urls import is_cluster
+from config.settings import Settings, SettingsError
 from config.tls import amqp_parameters
 
 FETCH_TITLE = "titles.fetch"
@@ -43,7 +45,13 @@ class JobConsumer(Consumer):  # type: ignore[misc]
 
 
 def make_celery(settings: Settings) -> Celery | None:
-    """The application; it connects to nothing by itself. None where no setting names a broker."""
+    """The application; it connects to nothing by itself. None where no setting names a broker.
+
+    Raises:
+        SettingsError: the only one is a Redis Cluster, in which Celery can keep no queue.
+    """
+    if settings.amqp_url is None and is_cluster(settings.redis_url):
+        raise SettingsError("REDIS_URL: Jobs cannot wait in a Redis Cluster; set AMQP_URL, too.")
     broker = settings.amqp_url or settings.redis_url
     if broker is None:
         return None
@@ -76,6 +84,7 @@ def make_celery(settings: Settings) -> Celery | None:
 def _transport(settings: Settings) -> dict[str, Any]:
     if settings.amqp_url is None:
         assert settings.redis_url is not None  # noqa: S101 - make_celery looked
+        use_for_redis()
         seconds = settings.redis_timeout_seconds
         return {
             "broker_url": _redis_url(settings.redis_url),
