@@ -156,7 +156,14 @@ def test_statistics_are_kept_for_both_and_evicted_for_both(
         assert near.answer(group, "question", 60, lambda: b"[4]").body == b"[4]"
 
 
-@pytest.mark.parametrize("key_of_node", [CHANNEL, CHANNELS, "another"])
+@pytest.mark.parametrize(
+    "key_of_node",
+    [
+        CHANNEL,
+        pytest.param(CHANNELS, marks=pytest.mark.slow),
+        pytest.param("another", marks=pytest.mark.slow),
+    ],
+)
 def test_death_of_a_node_is_survived_and_its_return_is_noticed(
     servers: list[WebServer], cluster: PrivateCluster, caller: Caller, key_of_node: str
 ) -> None:

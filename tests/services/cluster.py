@@ -106,6 +106,14 @@ class PrivateCluster:
         slot = key_slot(key.encode())
         return self.ports[slot * self._primaries // _SLOTS]
 
+    def replica_of(self, port: int) -> int:
+        """The port of the replica that a primary began with."""
+        return self.ports[self._primaries + self.ports.index(port)]
+
+    def send(self, port: int, number: signal.Signals) -> None:
+        """Send a signal to a node, such as to stop for a while."""
+        self._processes[port].send_signal(number)
+
     def kill(self, port: int) -> None:
         """End a node as a crash would."""
         process = self._processes.pop(port)
