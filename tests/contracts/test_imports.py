@@ -51,6 +51,17 @@ def test_broker_is_loaded_where_there_is_one(
     assert "pika" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services)
 
 
+def test_client_of_a_cluster_is_loaded_where_there_is_one(
+    tmp_path: Path, database_url: str
+) -> None:
+    for url, expected in (
+        ("redis://127.0.0.1:6379/0", False),
+        ("redis://127.0.0.1:6379,127.0.0.1:6380", True),
+    ):
+        modules = loaded(tmp_path, database_url, SIGNPOST_SERVICES="redirect", REDIS_URL=url)
+        assert ("api.core.redis_cluster" in modules) == expected
+
+
 def test_what_queues_jobs_is_loaded_where_there_are_some(tmp_path: Path, database_url: str) -> None:
     redis = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
     assert "celery" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES="all", **redis)

@@ -103,8 +103,8 @@ class EmbeddedValkey:
             "unixsocketperm": "700",
             "dir": str(self._folder),
             "daemonize": "no",
-            # Only keys with a life may be dropped: caches and limits have one, queued jobs have
-            # none.
+            # All keys have a life; what is used least is dropped first. Jobs that were dropped are
+            # offered again.
             "maxmemory": self._maxmemory,
             "maxmemory-policy": "volatile-lru",
             "appendonly": "yes" if self._durable else "no",
