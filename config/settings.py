@@ -112,8 +112,9 @@ class Settings:
     redis_url: str | None = _setting(
         None,
         kinds.redis_url,
-        "Redis or Valkey URL; with TLS `rediss://host:port/0?ssl_ca_certs=ca.pem`; default: the "
-        "embedded server.",
+        "Redis or Valkey URL; with TLS `rediss://host:port/0?ssl_ca_certs=ca.pem`; a cluster by "
+        "some of its nodes, `redis+cluster://a:7000,b:7001,c:7002`, see docs/redis.md; default: "
+        "the embedded server.",
     )
     amqp_url: str | None = _setting(
         None,

@@ -13,7 +13,7 @@ servers in one transaction:
 - *A Redis that forgot.* After a restart or a failover it may hold copies of before, and tombstones
   of later are lost. Copies carry an epoch, which ends when another server takes the place of the
   one that they were given to (see `epochs`); copies of another epoch are ignored. Of a cluster each
-  server has epochs of its own (see `copy_names`), and the change is published when the tombstones
+  server has epochs of its own (see `epoch_names`), and the change is published when the tombstones
   are there.
 - *A writer that cannot reach Redis* keeps what it has to evict and sends it later (see
   `evictions`). If it dies before, the life of the copies is the bound.
@@ -35,10 +35,11 @@ import redis
 from redis.exceptions import ClusterDownError, ResponseError
 
 from api.core.breaker import RedisBreaker
-from api.core.copy_names import names_of
+from api.core.epoch_names import names_of
 from api.core.epochs import age_of, confirm_epoch
 from api.core.redis_clients import Script, make_redis, place_of
 
+PREFIX = "signpost:copies:v1:"
 _TOMBSTONE = b"-"
 _TOMBSTONE_MS = 20_000
 # Half of that: neither clocks nor a slow way to Redis make it too long.
@@ -91,7 +92,7 @@ class SharedCopies:
 
     def __init__(self, redis_url: str, timeout_seconds: float, secret: bytes) -> None:
         self._client = make_redis(redis_url, timeout_seconds, connections=_CONNECTIONS)
-        self._names = names_of(self._client)
+        self._names = names_of(self._client, PREFIX)
         self._secret = hashlib.blake2b(secret, person=b"signpost copies").digest()
         self._breaker = RedisBreaker("no links are shared between processes")
 
@@ -209,7 +210,7 @@ def evict_copies(client: redis.Redis, keys: Sequence[str], channel: str, message
 
 
 def bury_copies(client: redis.Redis, keys: Sequence[str]) -> bool:
-    """Bury the copies of keys of one group (see `copy_names`) in a cluster.
+    """Bury the copies of keys of one group (see `epoch_names`) in a cluster.
 
     Raises:
         RedisError: the node that has them is away.
@@ -230,7 +231,7 @@ def in_calls(keys: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _names(client: redis.Redis, keys: Sequence[str]) -> list[str]:
-    names = names_of(client)
+    names = names_of(client, PREFIX)
     return [names.of(key)[0] for key in keys]
 
 

@@ -1,8 +1,8 @@
-"""When copies in Redis are no longer to be believed: after another server, or another run of it,
-has taken the place of the one that they were given to.
+"""When what Redis holds is no longer to be believed: after another server, or another run of it,
+has taken the place of the one that it was given to.
 
-An epoch tells the server's `run_id`, and when it began. It is confirmed by whoever connects, and of a cluster,
-where the others may change beside the one that one is connected to, every second.
+An epoch tells the server's `run_id`, and when it began. It is confirmed by whoever connects, and of
+a cluster, where the others may change beside the one that one is connected to, every second.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import cast
 import redis
 from redis.exceptions import RedisError
 
-from api.core.copy_names import names_of
+from api.core.epoch_names import EpochNames
 from api.core.redis_clients import Script, cluster_of, place_of
 
-# Without one all copies are read again once, so that it is renewed long before.
+# Without one all is read again once, so that it is renewed long before.
 _LIFE_SECONDS = 30 * 86_400
 _RENEW_SECONDS = 3_600.0
 _LOOK_SECONDS = 1.0
@@ -58,11 +58,11 @@ def age_of(epoch: bytes) -> float:
 
 
 class EpochWatch:
-    """Confirms the epochs of one Redis for a process that goes on believing its copies."""
+    """Confirms the epochs of one Redis for a process that goes on believing what it holds."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: redis.Redis, names: EpochNames) -> None:
         self._client = client
-        self._names = names_of(client)
+        self._names = names
         self._runs: dict[str, str | None] = {}
         self._looked = self._renewed = 0.0
 
@@ -82,8 +82,8 @@ class EpochWatch:
         self._looked = self._renewed = time.monotonic()
 
     def look(self) -> bool:
-        """Whether another server has come since the last look, whose copies were believed till now;
-        they are no more.
+        """Whether another server has come since the last look, which was believed till now; what it
+        had is no more.
 
         Raises:
             RedisError: nobody answers any more.

@@ -18,6 +18,8 @@ import orjson
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from api.core.copies import PREFIX
+from api.core.epoch_names import names_of
 from api.core.epochs import EpochWatch
 from api.core.outbox import Outbox
 from api.core.redis_clients import make_redis, place_of
@@ -91,7 +93,7 @@ class Evictions:
                 url, self._timeout_seconds, CHANNEL, read_seconds=_POLL_SECONDS * 2
             ) as subscription,
         ):
-            watch = EpochWatch(client)
+            watch = EpochWatch(client, names_of(client, PREFIX))
             subscription.subscribe(CHANNEL)
             heard = asked = time.monotonic()
             while not self._stopped.is_set():

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import orjson
 
 from api.core.breaker import RedisBreaker
-from api.core.copies import bury_copies, evict_copies, in_calls
-from api.core.copy_names import names_of
+from api.core.copies import PREFIX, bury_copies, evict_copies, in_calls
+from api.core.epoch_names import names_of
 from api.core.redis_clients import cluster_of, make_redis, place_of, publish
 
 # Of keys that wait for Redis; past it the oldest are left to the life of what others hold.
@@ -24,7 +24,7 @@ class Outbox:
 
     def __init__(self, redis_url: str, timeout_seconds: float, channel: str) -> None:
         self._client = make_redis(redis_url, timeout_seconds)
-        self._names = names_of(self._client)
+        self._names = names_of(self._client, PREFIX)
         self._channel = channel
         self._breaker = RedisBreaker("evictions wait in this process")
         # Keys that wait, and whether others were told of them already: of a cluster the node of the

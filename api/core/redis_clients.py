@@ -9,7 +9,7 @@ server: whatever may have been lost, its connection has ended.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import redis
@@ -31,11 +31,13 @@ def make_redis(
     connections: int | None = None,
     read_seconds: float | None = None,
     retries: int = 1,
+    on_connect: Callable[[Any], None] | None = None,
 ) -> redis.Redis:
     """A client that waits for no longer than `timeout_seconds`, or for an answer `read_seconds`; it
     connects when it is used.
 
-    With `connections` no more than so many are made (to each node), and others wait for one.
+    With `connections` no more than so many are made (to each node), and others wait for one. What
+    is done `on_connect` has to do what redis-py does itself, too.
     """
     options: dict[str, Any] = {
         "socket_timeout": read_seconds or timeout_seconds,
@@ -47,6 +49,8 @@ def make_redis(
             "max_connections": connections,
             "timeout": timeout_seconds,
         }
+    if on_connect is not None:
+        options["redis_connect_func"] = on_connect
     if is_cluster(url):
         from api.core.redis_cluster import ClusterClient  # noqa: PLC0415 - most have one server
 

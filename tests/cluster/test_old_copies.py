@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from api.core.copy_names import CopyNames, hash_tags
+from api.core.copies import PREFIX
+from api.core.epoch_names import EpochNames, hash_tags
 from api.core.evictions import CHANNEL
 from tests.caller import Caller
 from tests.cluster.conftest import AppMaker, seconds_until
 from tests.redirects.visitor import Visitor
 from tests.services.cluster import PrivateCluster
 
-NAMES = CopyNames(hash_tags())
+NAMES = EpochNames(PREFIX, hash_tags())
 # How soon a process looks which servers there are.
 LOOK_SECONDS = 1.0
 

@@ -13,7 +13,8 @@ import pytest
 from flask import Flask
 
 from api.core.cache import EVERYTHING, AnswerCache
-from api.core.copy_names import CopyNames, hash_tags
+from api.core.copies import PREFIX
+from api.core.epoch_names import EpochNames, hash_tags
 from api.core.evictions import CHANNEL
 from api.identity.service import IdentityService
 from api.live.messages import CHANNELS
@@ -36,7 +37,7 @@ def key(caller: Caller) -> str:
 
 def slugs_of_nodes(cluster: PrivateCluster, number: int) -> list[str]:
     """New slugs, so many for each node that will hold copies of their links."""
-    names, found = CopyNames(hash_tags()), dict[int, list[str]]()
+    names, found = EpochNames(PREFIX, hash_tags()), dict[int, list[str]]()
     while [len(found.get(port, [])) for port in cluster.ports] != [number] * 3:
         slug = f"of-{uuid.uuid4().hex[:12]}"
         slugs = found.setdefault(cluster.primary_of(names.of(f"link:sign.test/{slug}")[0]), [])

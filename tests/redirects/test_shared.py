@@ -9,8 +9,7 @@ import orjson
 import pytest
 from flask import Flask
 
-from api.core.copies import SharedCopies
-from api.core.copy_names import PREFIX
+from api.core.copies import PREFIX, SharedCopies
 from api.core.epochs import confirm_epoch
 from api.redirects import store
 from api.redirects.cache import Target

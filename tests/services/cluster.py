@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import redis
 from redis.cluster import ClusterNode, RedisCluster
@@ -53,7 +54,7 @@ class PrivateCluster:
     def url(self) -> str:
         """As REDIS_URL names it."""
         scheme = "redis" if self._authority is None else "rediss"
-        login = f":{self._password}@" if self._password else ""
+        login = f":{quote(self._password)}@" if self._password else ""
         nodes = ",".join(f"127.0.0.1:{port}" for port in self.ports)
         tls = f"?ssl_ca_certs={self._authority.file}" if self._authority else ""
         return f"{scheme}+cluster://{login}{nodes}/0{tls}"

@@ -12,6 +12,7 @@ from config.settings import Settings
 from tests.redirects.visitor import Visitor
 from tests.services import postgres, redis
 from tests.services.certificates import Authority
+from tests.services.cluster import PrivateCluster
 from tests.services.postgres import PrivatePostgres
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.redis import PrivateRedis
@@ -67,6 +68,23 @@ def cache(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
     server.start()
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    authority: Authority, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PrivateCluster]:
+    """A cluster that asks for a password, too."""
+    if not redis.available():
+        pytest.skip(f"no Redis with TLS: {redis.INSTALL}")
+    made = PrivateCluster(
+        tmp_path_factory.mktemp("cluster"), authority=authority, password="s3cret, and more"
+    )
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
 
 
 @pytest.fixture(scope="session")

@@ -17,10 +17,11 @@ from api.clicks.queue.broker import FAILURES
 from api.core.errors import Unavailable
 from tests.services import redis
 from tests.services.certificates import Authority
+from tests.services.cluster import PrivateCluster
 from tests.services.postgres import PrivatePostgres
 from tests.services.rabbitmq import PrivateRabbitMQ
 from tests.services.redis import PrivateRedis
-from tests.transport.servers import DATABASE_CLIENTS, REDIS_CLIENTS, broker, jobs, sessions
+from tests.transport.servers import DATABASE_CLIENTS, REDIS_CLIENTS, broker, copies, jobs, sessions
 
 Client = Callable[[str], bool]
 # What our clients raise where they do not take the server for what it should be.
@@ -73,6 +74,24 @@ def test_postgresql_knows_a_client_by_its_certificate(
 
     assert seen == [True, False, False]
     assert not answers(sessions, database.url(full, user="guarded"))
+
+
+@pytest.mark.parametrize(
+    "client",
+    [each for each in REDIS_CLIENTS if each is not jobs],
+    ids=lambda client: client.__name__,
+)
+def test_nodes_of_a_cluster_are_known_and_know_us(cluster: PrivateCluster, client: Client) -> None:
+    assert answers(client, cluster.url)
+
+
+def test_no_other_cluster_is_taken_for_ours(
+    cluster: PrivateCluster, authority: Authority, stranger: Authority
+) -> None:
+    assert not answers(copies, cluster.url.replace(str(authority.file), str(stranger.file)))
+    assert not answers(copies, cluster.url.replace("rediss", "redis").split("?")[0])
+    assert not answers(copies, cluster.url.replace("s3cret", "guessed"))
+    assert answers(copies, cluster.url)
 
 
 @pytest.mark.parametrize("client", REDIS_CLIENTS, ids=lambda client: client.__name__)

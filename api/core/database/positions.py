@@ -4,7 +4,7 @@ A *subject* is whose writes are to be seen: a workspace on a shard, or the direc
 Its last position is kept for a minute, in this process and for the others in Redis. A replica may
 be read for a subject when it has replayed past it. Where it cannot be known what others have
 written, nobody may believe a replica: while Redis is away, and for a minute after it was found
-to be another server, or another run of it, than before (see `copies`: its epoch). A Redis that is
+to be another server, or another run of it, than before (see `epochs`). A Redis that is
 full takes no position; it takes the end of the epoch, so that there too nobody believes a replica.
 """
 
@@ -13,29 +13,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
-from redis.retry import Retry
+from redis.exceptions import ClusterDownError, ResponseError
 
 from api.core.breaker import RedisBreaker
-from api.core.copies import age_of, begin_epoch, confirm_epoch
+from api.core.epoch_names import names_of
+from api.core.epochs import age_of, confirm_epoch
+from api.core.redis_clients import Script, cluster_of, make_redis, place_of
+
+Result = TypeVar("Result")
 
 _PREFIX = "signpost:positions:v1:"
-# Since when no position was lost.
-_EPOCH = f"{_PREFIX}epoch"
 # Longer than a replica that is read at all may lag.
 KEPT_SECONDS = 60.0
 _SUBJECTS = 10_000
 _CONNECTIONS = 16
 # Of two who write at the same time the later position counts, whoever tells of it last.
-_NOTE = """
+_NOTE = Script("""
 local held = redis.call('GET', KEYS[1])
 if held and held > ARGV[1] then return redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-"""
+""")
 # What a page of the log begins with, in a build of PostgreSQL with its usual page.
 _PAGE_BYTES = 8192
 _HEADER_BYTES = 24
@@ -57,7 +58,16 @@ class Positions:
 
     def __init__(self, redis_url: str | None, timeout_seconds: float) -> None:
         """Without Redis nobody knows what other processes write."""
-        self._client = None if redis_url is None else self._connect(redis_url, timeout_seconds)
+        self._client: redis.Redis | None = None
+        if redis_url is not None:
+            self._client = make_redis(
+                redis_url,
+                timeout_seconds,
+                connections=_CONNECTIONS,
+                retries=0,
+                on_connect=self._connected,
+            )
+            self._names = names_of(self._client, _PREFIX)
         self._breaker = RedisBreaker("primaries are read for those who wrote lately")
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
@@ -78,7 +88,9 @@ class Positions:
         """What a replica must have replayed; 0 for anything, None where that is not known."""
         if self._client is None:
             return None
-        shared = self._breaker.ask(lambda: self._find(subject))
+        self.send()
+        name, epoch = self._names.of(subject)
+        shared = self._ask(name, lambda: self._find(name, epoch))
         if shared is None:
             return None
         with self._lock:
@@ -87,62 +99,67 @@ class Positions:
 
     def send(self) -> None:
         """Tell the others what they have not been told yet."""
-        if self._unsent and self._client is not None:
-            self._breaker.ask(self._send)
-
-    def _find(self, subject: str) -> int | None:
-        client = self._client
-        assert client is not None  # noqa: S101 - the caller looked
-        if not self._confirmed:
-            self._confirmed = True
-            confirm_epoch(client, _EPOCH)
-        if self._unsent:
-            self._send()
-        with client.pipeline(transaction=False) as pipe:
-            pipe.get(_PREFIX + subject)
-            pipe.get(_EPOCH)
-            position, epoch = cast("list[bytes | None]", pipe.execute())
-        if not self._confirmed:
-            return None  # a connection was made anew on the way: it may lead to another server
-        if epoch is None:
-            begin_epoch(client, name=_EPOCH)
-            return None
-        if age_of(epoch) < KEPT_SECONDS:
-            return None
-        return 0 if position is None else int(position, 16)
-
-    def _send(self) -> bool:
-        client = self._client
-        assert client is not None  # noqa: S101 - the callers looked
+        if not self._unsent or self._client is None:
+            return
         with self._lock:
             unsent, self._unsent = self._unsent, {}
+        left = dict(unsent)
         try:
-            for subject, position in list(unsent.items()):
-                shown = f"{position:016x}"
-                try:
-                    client.eval(_NOTE, 1, _PREFIX + subject, shown, int(KEPT_SECONDS * 1000))
-                except ResponseError:
-                    client.delete(_EPOCH)
-                del unsent[subject]
+            for subject, position in unsent.items():
+                if self._tell(subject, position):
+                    del left[subject]
         finally:
             with self._lock:
-                for subject, position in unsent.items():
+                for subject, position in left.items():
                     self._unsent[subject] = max(self._unsent.get(subject, 0), position)
                 while len(self._unsent) > _SUBJECTS:
                     del self._unsent[next(iter(self._unsent))]
-        return True
 
-    def _connect(self, url: str, timeout_seconds: float) -> redis.Redis:
-        pool = redis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=_CONNECTIONS,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            redis_connect_func=self._connected,
-        )
-        return redis.Redis(connection_pool=pool)
+    def _find(self, name: str, epoch_name: str) -> int | None:
+        client = self._client
+        assert client is not None  # noqa: S101 - the caller looked
+        if cluster_of(client) is None:
+            position, epoch = self._read(client, name, epoch_name)
+        else:
+            position = cast("bytes | None", client.get(name))
+            # Behind it: the node that had it may be another one since.
+            epoch = confirm_epoch(client, epoch_name)
+        if epoch is None or age_of(epoch) < KEPT_SECONDS:
+            return None
+        return 0 if position is None else int(position, 16)
+
+    def _read(
+        self, client: redis.Redis, name: str, epoch_name: str
+    ) -> tuple[bytes | None, bytes | None]:
+        """The position and the epoch that one server holds; no epoch where it may be another."""
+        if not self._confirmed:
+            self._confirmed = True
+            confirm_epoch(client, epoch_name)
+        position, epoch = cast("list[bytes | None]", client.mget(name, epoch_name))
+        if not self._confirmed:
+            return None, None  # a connection was made anew on the way
+        return position, epoch or confirm_epoch(client, epoch_name)
+
+    def _tell(self, subject: str, position: int) -> bool:
+        """Tell of one position; whether that is done."""
+        client = self._client
+        assert client is not None  # noqa: S101 - the caller looked
+        name, epoch = self._names.of(subject)
+
+        def tell() -> bool:
+            try:
+                _NOTE(client, [name], [f"{position:016x}", int(KEPT_SECONDS * 1000)])
+            except ClusterDownError:
+                raise
+            except ResponseError:
+                client.delete(epoch)
+            return True
+
+        return self._ask(name, tell) is not None
+
+    def _ask(self, name: str, question: Callable[[], Result]) -> Result | None:
+        assert self._client is not None  # noqa: S101 - the callers looked
+        return self._breaker.ask(question, place_of(self._client, name))
 
     def _connected(self, connection: Any) -> None:
         connection.on_connect()

@@ -1,8 +1,8 @@
-"""What copies are called in Redis, and the epochs that they are written in.
+"""What is called how in Redis that is believed only as long as the server has forgotten nothing.
 
-On one server there is one epoch, beside all copies. Of a cluster each server can be emptied, or
-replaced, by itself, so copies are in groups, each of one hash slot with an epoch of its own: a copy
-is read together with its epoch, from one server.
+On one server there is one epoch (see `epochs`) beside all of a kind. Of a cluster each server can
+be emptied, or replaced, by itself, so they are in groups, each of one hash slot with an epoch of
+its own: each is read from the server that has its epoch.
 """
 
 from __future__ import annotations
@@ -16,20 +16,19 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from api.core.redis_clients import cluster_of
 
-PREFIX = "signpost:copies:v1:"
 _EPOCH = "epoch"
 # Many more than a cluster has servers, and few enough to look at all of them.
 _GROUPS = 128
 
 
-class CopyNames:
-    """Of all copies that one Redis holds."""
+class EpochNames:
+    """Names of one kind in one Redis; they begin with a prefix."""
 
-    def __init__(self, tags: Sequence[str]) -> None:
-        self._groups = [f"{PREFIX}{tag}" for tag in tags]
+    def __init__(self, prefix: str, tags: Sequence[str]) -> None:
+        self._groups = [prefix + tag for tag in tags]
 
     def of(self, key: str) -> tuple[str, str]:
-        """The name of the copy of `key`, and that of its epoch."""
+        """The name of `key`, and that of its epoch."""
         group = self._group(key)
         return group + key, group + _EPOCH
 
@@ -49,9 +48,9 @@ class CopyNames:
         return groups[0] if len(groups) == 1 else groups[crc32(key.encode()) % len(groups)]
 
 
-def names_of(client: redis.Redis) -> CopyNames:
-    """The names in the Redis of `client`."""
-    return CopyNames([""] if cluster_of(client) is None else hash_tags())
+def names_of(client: redis.Redis, prefix: str) -> EpochNames:
+    """The names with a prefix in the Redis of `client`."""
+    return EpochNames(prefix, [""] if cluster_of(client) is None else hash_tags())
 
 
 @cache
