@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, event
+from sqlalchemy.engine.interfaces import CacheStats
 
 _PLANNED = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.IGNORECASE)
 _EXPLAIN = "EXPLAIN (ANALYZE, TIMING OFF, BUFFERS OFF, FORMAT JSON)"
@@ -24,6 +25,8 @@ class Statement:
     parameters: Any
     # As PostgreSQL planned it, and what then came of it; None where that was not asked.
     plan: dict[str, Any] | None = None
+    # Whether SQLAlchemy had to compile it; what is prepared, or text for the driver, never is.
+    compiled: bool = False
 
     def nodes(self) -> Iterator[dict[str, Any]]:
         """All parts of the plan, the outermost first."""
@@ -87,7 +90,9 @@ def recorded(*, explain: bool = False, all_threads: bool = False) -> Iterator[li
     ) -> None:
         if all_threads or threading.get_ident() == here:
             plan = _explain(cursor.connection, sql, parameters) if explain else None
-            sent.append(Statement(sql, parameters, plan))
+            compiled = context is not None and context.compiled is not None
+            anew = compiled and context.cache_hit is not CacheStats.CACHE_HIT
+            sent.append(Statement(sql, parameters, plan, anew))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:

@@ -19,6 +19,12 @@ from api.core.database.sessions import AnyRow, SlotRange
 from api.core.ids import SLOTS
 
 _COLUMNS = ("clicked_at" if name == "at_ms" else name for name in EnrichedClick._fields)
+# Of a click what is shown of it: its link, and whose that is, are asked by.
+_SHOWN = [
+    getattr(Click, it.key)
+    for it in Click.__table__.columns
+    if it.key not in ("slot", "link_id", "workspace_id")
+]
 _EVER = text("timestamptz '-infinity'")
 _COPY = f"COPY clicks ({', '.join(_COLUMNS)}) FROM STDIN"
 # psycopg2 reads 8 KiB at a time by default, which costs a tenth of the whole.
@@ -140,7 +146,7 @@ def find_clicks(
         .scalar_subquery()
     )
     query = (
-        select(Click)
+        select(*_SHOWN)
         .where(Click.slot == slot, Click.link_id == link_id, Click.workspace_id == workspace)
         .where(Click.clicked_at > func.coalesce(erased_until, _EVER))
         .order_by(Click.clicked_at.desc(), Click.id.desc())

@@ -24,6 +24,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -125,17 +126,20 @@ class IdempotencyKeys:
     def purge(self) -> int:
         """Delete a bounded number of records past their life from the shards; how many."""
         deleted = 0
+        key = (IdempotencyRecord.slot, IdempotencyRecord.workspace_id, IdempotencyRecord.key)
+        # Locked: a key that is claimed anew just now stays.
         expired = (
-            select(IdempotencyRecord.slot, IdempotencyRecord.workspace_id, IdempotencyRecord.key)
+            select(*key)
             .where(IdempotencyRecord.created_at < func.now() - self._life)
             .limit(_PURGE_ROWS)
+            .with_for_update(skip_locked=True)
         )
         for shard in self._db.shards():
             with self._db.write_shard(shard) as session:
                 owned = session.owned(IdempotencyRecord.slot)
                 rows = session.execute(expired.where(*owned)).all()
-                for slot, workspace, key in rows:
-                    session.execute(delete(IdempotencyRecord).where(*_is(slot, workspace, key)))
+                if rows:
+                    session.execute(delete(IdempotencyRecord).where(tuple_(*key).in_(rows)))
             deleted += len(rows)
         return deleted
 

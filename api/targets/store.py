@@ -121,11 +121,10 @@ def insert_rules(
     ]
     statement = (
         insert(_RULES)
-        .values(rows)
         .on_conflict_do_nothing(index_elements=["owner_id", "kind", "value"])
         .returning(*_COLUMNS)
     )
-    return session.execute(statement).all()
+    return session.execute(statement, rows).all()
 
 
 def delete_rule(session: WriteSession, owner: int, identifier: int) -> AnyRow | None:

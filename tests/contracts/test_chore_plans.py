@@ -62,7 +62,8 @@ def read_most_clicked(filled: Filled) -> None:
 
 
 def count(filled: Filled) -> None:
-    links = [int(filled.large.new_link()["id"]) for _ in range(20)]
+    page = filled.large.owner.get("/links?limit=20").json or {}
+    links = [int(link["id"]) for link in page["data"]]
     clicks = [a_click(link, workspace_id=filled.large.owner.workspace_id) for link in links * 20]
     filled.large.count(a_segment(clicks))
 
@@ -117,6 +118,8 @@ def test_chores_read_indexes(filled: Filled, chore: str) -> None:
     with judge.judging(chore, sort=BATCH):
         CHORES[chore](filled)
     judge.verdict()
+    # But for clicks, which are counted or deleted link by link.
+    assert judge.seen <= 25 or chore.startswith("clicks past")
 
 
 def test_each_foreign_key_can_be_followed_back_by_an_index(filled: Filled) -> None:
