@@ -51,7 +51,7 @@ _REMEMBERED = text(
 )
 _COVER = text(
     f"""
-    UPDATE ingested_segments AS held SET covered = covered + {_COVERS}
+    UPDATE ingested_segments AS held SET covered = covered + {_COVERS}, ingested_at = now()
     FROM {_SEGMENTS}
     WHERE held.slot = new.slot AND held.segment_id = new.segment_id
         AND NOT covered @> {_COVERS}

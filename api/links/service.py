@@ -252,15 +252,16 @@ class LinkService:
     ) -> Sequence[Sequence[AnyRow]]:
         """The page of each shard."""
         narrowed = which.narrows()
+        slots = self._db.slots()
 
         def page_of(shard: str) -> Sequence[AnyRow]:
-            plain = self._db.read_shard_once(shard, workspace)
+            plain = self._db.read_shard_once(shard, workspace, slots)
             if not narrowed and not plain.foreign:
                 with plain as one:
                     return finding.ask_links(
                         one, workspace, fields=fields, sort=sort, after=after, limit=limit
                     )
-            with self._db.read_shard(shard, workspace) as session:
+            with self._db.read_shard(shard, workspace, slots=slots) as session:
                 return finding.find_links(
                     session,
                     workspace,
@@ -271,7 +272,7 @@ class LinkService:
                     limit=limit,
                 )
 
-        return ask_each(self._db.shards(), page_of)
+        return ask_each(slots.shards, page_of)
 
     def _find_existing(
         self, workspace: int, draft: LinkDraft, asked: Mapping[str, Any]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import psycopg2
 from sqlalchemy import ARRAY, DateTime, bindparam, delete, exc, text
 
+from api.core.database.locks import REWRITING_COUNTS
 from api.core.database.routing import ReadSession, WriteSession
 from api.stats.folding import Count, Fold
 from api.stats.models import (
@@ -30,8 +31,6 @@ from api.stats.spans import Span, Spans
 # Rows held in memory at a time: each has the visitors of up to a day.
 _STREAM_ROWS = 500
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Held by whoever replaces counts by others that say the same; any constant that nothing else locks.
-_REWRITING = 0x63_6F_75_6E_74_73
 
 REBUILT = "rebuilt_counts"
 _KEPT = "kept_counts"
@@ -124,13 +123,13 @@ def delete_counts(session: WriteSession, subject: Subject) -> None:
 
 def lock_rewriting(session: WriteSession) -> None:
     """Wait until nobody else replaces counts of this shard; held to the transaction's end."""
-    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _REWRITING})
+    session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": REWRITING_COUNTS})
 
 
 def try_lock_rewriting(session: WriteSession) -> bool:
     """The same without waiting; whether the lock is held now."""
     query = text("SELECT pg_try_advisory_xact_lock(:key)")
-    return bool(session.scalar(query, {"key": _REWRITING}))
+    return bool(session.scalar(query, {"key": REWRITING_COUNTS}))
 
 
 def get_progress(session: ReadSession, slot: int) -> int:

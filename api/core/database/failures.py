@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from api.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
+
+# What the fence of a shard says; see `api.core.database.moving.fences`.
+_FOREIGN_SLOT = "SP001"
+
+
+class Moved(Unavailable):
+    """The slot has gone to another shard, and the map that said otherwise was out of date."""
 
 
 def busy(error: object) -> Unavailable:
@@ -32,3 +40,11 @@ def is_read_only(error: object) -> bool:
 def first_line(error: object) -> str:
     """What an error says, without libpq's explanations below it."""
     return str(error).strip().partition("\n")[0]
+
+
+def moved(error: Any) -> Moved | None:
+    """Whether a shard refused rows because they belong to another."""
+    if getattr(error, "pgcode", None) != _FOREIGN_SLOT:
+        return None
+    log.warning("written by a map that is out of date: %s", str(error).strip().splitlines()[0])
+    return Moved("The link has just been moved to another database.", retry_after_seconds=1)

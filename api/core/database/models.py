@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, SmallInteger, Text, func
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    DateTime,
+    Identity,
+    Integer,
+    SmallInteger,
+    Text,
+    func,
+)
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.core.database.tables import DirectoryTable
@@ -41,3 +53,21 @@ class SlotMapVersion(DirectoryTable):
     __tablename__ = "slot_map"
 
     version: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+
+
+class SlotMove(DirectoryTable):
+    """Slots on their way from a shard to another, or that were; see `api.core.database.moving`."""
+
+    __tablename__ = "slot_moves"
+
+    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    source: Mapped[str] = mapped_column(Text)
+    target: Mapped[str] = mapped_column(Text)
+    # Pairs of the first and the last of slots that follow each other.
+    ranges: Mapped[list[list[int]]] = mapped_column(JSONB)
+    # The last step that is done.
+    step: Mapped[str] = mapped_column(Text, server_default="planned")
+    # What a later step must know of an earlier one.
+    facts: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default="{}")
+    begun_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())
+    stepped_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
 from sqlalchemy.sql.expression import Executable, Select
 
 from api.core.database.connections import Connections
-from api.core.database.failures import away, is_read_only
+from api.core.database.failures import away, is_read_only, moved
 from api.core.database.sessions import SlotRange
 from api.core.database.timeouts import TRANSACTION_LIMITS
 
@@ -84,6 +84,8 @@ class ReadOnce:
         self._connections.give(self._held, usable=not self._driver.closed)
         if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
             raise away(error) from error
+        if isinstance(error, psycopg2.DatabaseError) and (refused := moved(error)):
+            raise refused from error
 
     def ask(self, question: Question, **values: Any) -> list[Any]:
         """The rows of the answer."""

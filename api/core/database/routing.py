@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
+from api.core.database.failures import Moved
 from api.core.database.positions import Positions
 from api.core.database.prepared import ReadOnce, WriteOnce
 from api.core.database.replicas import LATEST, ReplicaSet
 from api.core.database.servers import Server
 from api.core.database.sessions import ReadSession, SlotRange, WriteSession
-from api.core.database.slot_map import MAIN, SlotMap, Slots
+from api.core.database.slot_map import MAIN, SlotMap, Slots, ranges_of
 from api.core.errors import Unavailable
 from api.core.ids import SLOTS
 from config.kinds import database_url
@@ -65,7 +66,7 @@ class Database:
         Raises:
             Unavailable: the move takes long.
         """
-        return self._shard(self._open_shard_of(slot)).write(_subject(workspace))
+        return self._heeding(self._shard(self._open_shard_of(slot)).write(_subject(workspace)))
 
     def read(
         self, slot: int, workspace: int | None = None, since: float | None = None
@@ -89,8 +90,9 @@ class Database:
         self, workspace: int | None = None
     ) -> Iterator[AbstractContextManager[ReadSession]]:
         """One reading context per shard, for questions that no slot answers alone."""
-        for name in self.shards():
-            yield self.read_shard(name, workspace)
+        slots = self._map.current()
+        for name in slots.shards:
+            yield self.read_shard(name, workspace, slots=slots)
 
     def write_once(self, slot: int, workspace: int | None = None) -> WriteOnce:
         """Commands to the shard that owns `slot`, each a transaction of its own."""
@@ -109,21 +111,32 @@ class Database:
         return self._map.current()
 
     def read_shard(
-        self, name: str, workspace: int | None = None, since: float | None = None
+        self,
+        name: str,
+        workspace: int | None = None,
+        since: float | None = None,
+        slots: Slots | None = None,
     ) -> AbstractContextManager[ReadSession]:
         """Read a whole shard; of what is there, only `owned` rows are to be looked at.
 
-        For no workspace the latest is read: work on a shard acts on what it finds.
+        For no workspace the latest is read: work on a shard acts on what it finds. Who puts
+        together what several shards answer gives the same `slots` for all: otherwise a row that
+        moves meanwhile could be with both, or with none.
         """
-        return self._shard(name).read(*self._whole(name, workspace, since))
+        return self._shard(name).read(*self._whole(name, workspace, since, slots))
 
-    def read_shard_once(self, name: str, workspace: int | None = None) -> ReadOnce:
+    def read_shard_once(
+        self, name: str, workspace: int | None = None, slots: Slots | None = None
+    ) -> ReadOnce:
         """The same for questions, each a transaction of its own."""
-        return self._shard(name).read_once(*self._whole(name, workspace, None))
+        return self._shard(name).read_once(*self._whole(name, workspace, None, slots))
 
     def write_shard(self, name: str) -> AbstractContextManager[WriteSession]:
-        """Write to a shard what is of all its slots, or was read from it."""
-        return self._shard(name).write(None, self._foreign(name))
+        """Write to a shard what is of all its slots, or was read from it; but not the slots that
+        are closed."""
+        slots = self._map.current()
+        closed = ranges_of(slot for slot in slots.closed if slots.owners[slot] == name)
+        return self._shard(name).write(None, [*slots.copies.get(name, ()), *closed])
 
     @contextmanager
     def write_shard_outside(self, name: str) -> Iterator[WriteSession]:
@@ -199,15 +212,23 @@ class Database:
         return slots.owners[_checked(slot)]
 
     def _whole(
-        self, name: str, workspace: int | None, since: float | None
+        self, name: str, workspace: int | None, since: float | None, slots: Slots | None
     ) -> tuple[str | None, Sequence[SlotRange], float | None]:
         """What a reader of a whole shard must see, and what it must not look at."""
         if workspace is None and since is None:
             since = LATEST
-        return _subject(workspace), self._foreign(name), since
+        slots = slots or self._map.current()
+        return _subject(workspace), slots.copies.get(name, ()), since
 
-    def _foreign(self, name: str) -> Sequence[SlotRange]:
-        return self._map.current().copies.get(name, ())
+    @contextmanager
+    def _heeding(self, transaction: AbstractContextManager[WriteSession]) -> Iterator[WriteSession]:
+        """A transaction whose refusal says that the map has changed."""
+        try:
+            with transaction as session:
+                yield session
+        except Moved:
+            self._map.doubt()
+            raise
 
     def _shard(self, name: str) -> ReplicaSet:
         if name == MAIN:

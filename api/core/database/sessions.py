@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Row, ScalarResult, exc
 from sqlalchemy.sql.expression import Executable
 
-from api.core.database.failures import away, busy, is_read_only
+from api.core.database.failures import away, busy, is_read_only, moved
 
 # What a query gives, of columns that the type checker need not know one by one.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -95,6 +95,7 @@ def transaction(session: AnySession) -> Iterator[AnySession]:
 
     Raises:
         Unavailable: the server is away, the pool exhausted, or what was the primary is none now.
+        Moved: it does not own the slot any more.
     """
     try:
         try:
@@ -113,3 +114,7 @@ def transaction(session: AnySession) -> Iterator[AnySession]:
         # The next connection is made to the server that can be written then.
         session.drop_pool()
         raise away(error.orig) from error
+    except exc.DatabaseError as error:
+        if refused := moved(error.orig):
+            raise refused from error
+        raise

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 MAIN = "main"
 # A process acts on a map no older than this, unless the directory is away.
 MAP_SECONDS = 1.0
+# For so long others go on with the last one while one of them asks for the next.
+MAP_PATIENCE_SECONDS = 0.5
 # How soon a directory that did not answer is asked again.
 _RETRY_SECONDS = 5.0
 
@@ -80,6 +82,7 @@ class SlotMap:
         self._lock = threading.Lock()
         self._slots: Slots | None = None
         self._until = 0.0
+        self._away = False
 
     def current(self) -> Slots:
         """The map, not older than `MAP_SECONDS`; older only while the directory is away.
@@ -90,8 +93,10 @@ class SlotMap:
         known = self._slots
         if known is not None and self._clock() < self._until:
             return known
-        # Of those who want it one asks; the others take the old one, where there is one.
-        if not self._lock.acquire(blocking=known is None):
+        # Of those who want it one asks; the others take the old one, where there is one, and not
+        # for long: whoever moves slots counts on it. Unless the directory is away.
+        late = self._clock() >= self._until + MAP_PATIENCE_SECONDS and not self._away
+        if not self._lock.acquire(blocking=known is None or late):
             assert known is not None  # noqa: S101 - else the lock was waited for
             return known
         try:
@@ -116,7 +121,9 @@ class SlotMap:
                 # What moves is refused where it is not any more.
                 known = self._read(self._ask_replica(), None)
             self._until = self._clock() + _RETRY_SECONDS
+            self._away = True
             return known
+        self._away = False
         self._until = began + MAP_SECONDS
         return known
 
