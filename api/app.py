@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,6 +13,7 @@ from api.clicks.folder import SpoolFolder
 from api.clicks.spool import Spool
 from api.core.application import Application
 from api.core.cors import register_cors
+from api.core.database.capacity import check_capacity
 from api.core.database.routing import Database
 from api.core.decisions import LimitDecisions
 from api.core.evictions import Evictions
@@ -121,6 +123,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     )
     parts.metrics.register(ReplicaMetrics(db))
     parts.metrics.register(PoolMetrics(db.servers))
+    runtime.on_first_start.append(partial(check_capacity, db, settings))
     health = HealthService(db, settings.redis_url, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)
     return parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ class Runtime:
     orphans: OrphanVisits
     shipper: Shipper | None = None
     on_start: list[Callable[[], None]] = field(default_factory=list)
+    # Once for all workers, in the first of them, beside its requests.
+    on_first_start: list[Callable[[], None]] = field(default_factory=list)
     on_end_answers: list[Callable[[], None]] = field(default_factory=list)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
 
@@ -44,6 +47,11 @@ class Runtime:
             self.shipper.start()
         for start in self.on_start:
             start()
+
+    def start_first_worker(self) -> None:
+        """Begin what need not be done in each worker."""
+        for start in self.on_first_start:
+            threading.Thread(target=start, name="first-start", daemon=True).start()
 
     def end_answers(self) -> None:
         """End the answers that go on until somebody ends them: the process is about to stop."""

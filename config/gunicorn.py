@@ -113,6 +113,8 @@ def post_worker_init(worker: Any) -> None:
     """Begin what runs beside the requests, now that the event loop is this process's own."""
     runtime = worker.wsgi.extensions["signpost"]
     runtime.start_worker()
+    if worker.age == 1:  # workers are counted as they are forked, also those that replace others
+        runtime.start_first_worker()
     worker.before_stop = runtime.end_answers
     # What is answered before it is parsed is in no access log, and knows no PROXY protocol.
     make_fast = worker.wsgi.extensions.get("signpost.fast")

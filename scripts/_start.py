@@ -17,6 +17,7 @@ from pathlib import Path
 import _bootstrap
 import psycopg2
 
+from api.core.database.demand import demand_of
 from api.core.embedded import processes
 from api.core.embedded.commands import CommandService
 from api.core.embedded.errors import EmbeddedError
@@ -107,7 +108,9 @@ class Start:
 
     def _start_databases(self) -> None:
         """Start what no setting names, and put its address into the environment of the rest."""
-        postgres = EmbeddedPostgres(postgres_folder(self._home))
+        postgres = EmbeddedPostgres(
+            postgres_folder(self._home), connections=demand_of(self._settings).total
+        )
         valkey = EmbeddedValkey(valkey_folder(self._home))
         # Both at once, then wait for both.
         if self._settings.database_url is None:

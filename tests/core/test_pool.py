@@ -106,7 +106,8 @@ def test_metrics_tell_how_pools_are_used(small: Flask, small_db: Database) -> No
     assert idle["idle", "main", "transactions"] == 1
     assert idle["waiting", "main", "transactions"] == 0
     assert idle["exhausted_total", "main", "transactions"] == 1
-    assert idle["exhausted_total", "main", "statements"] == 1
+    # What the application does beside requests may have waited, too.
+    assert idle["exhausted_total", "main", "statements"] >= 1
 
 
 def wait_in_vain(db: Database) -> None:

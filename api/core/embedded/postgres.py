@@ -40,6 +40,8 @@ _INITIAL = {
     "log_timezone": "UTC",
     "cluster_name": "signpost",
 }
+# For superusers, and who looks after the server.
+_RESERVED = 10
 
 
 class EmbeddedPostgres:
@@ -48,13 +50,21 @@ class EmbeddedPostgres:
     name = "PostgreSQL"
 
     def __init__(
-        self, folder: Path, *, port: int | None = None, options: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        *,
+        port: int | None = None,
+        options: Mapping[str, str] | None = None,
+        connections: int = 0,
     ) -> None:
-        """Prepare for `folder`; with `port` it listens on loopback TCP too."""
+        """Prepare for `folder`; with `port` it listens on loopback TCP too. A new cluster allows
+        so many `connections`, if that is more than usual."""
         self._folder = folder
         self._data = folder / "data"
         self._port = port
         self._options = dict(options or {})
+        most = max(int(_INITIAL["max_connections"]), connections + _RESERVED)
+        self._initial = _INITIAL | {"max_connections": str(most)}
         self._lock = ProcessLock(folder / "lock")
         self._account = Account()
         self._process: subprocess.Popen[bytes] | None = None
@@ -144,7 +154,7 @@ class EmbeddedPostgres:
         arguments += ["--encoding=UTF8", "--locale=C", "--auth=trust", "--data-checksums"]
         # Sorts and folds case alike on every platform; the C library's locales do not.
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
-        arguments += [f"--set={name}={value}" for name, value in _INITIAL.items()]
+        arguments += [f"--set={name}={value}" for name, value in self._initial.items()]
         arguments += ["--no-sync"] if self._options.get("fsync") == "off" else []
         process = processes.spawn(
             arguments,

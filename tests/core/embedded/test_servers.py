@@ -35,7 +35,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def database(home: Path) -> Iterator[EmbeddedPostgres]:
-    server = EmbeddedPostgres(home / "postgres", options=FORGETFUL)
+    server = EmbeddedPostgres(home / "postgres", options=FORGETFUL, connections=150)
     server.start()
     wait_until(server.ready)
     yield server
@@ -74,6 +74,7 @@ def test_database_has_the_settings_we_need(database: EmbeddedPostgres) -> None:
     assert show("server_encoding") == "UTF8"
     assert show("data_checksums") == "on"
     assert show("wal_level") == "logical"
+    assert show("max_connections") == "160"
     assert show("listen_addresses") == ""
     assert ask(database.url, "SELECT lower('ÄÖ')") == "äö"
 
