@@ -23,6 +23,7 @@ from tests.caller import Caller
 from tests.cluster.conftest import follow, seconds_until
 from tests.live.reader import LiveReader
 from tests.redirects.wire.server import WebServer
+from tests.redis_keys import check_keys, documented
 from tests.services.cluster import PrivateCluster
 from tests.stats.samples import make_click
 
@@ -236,3 +237,15 @@ def be_whole_again(
     publisher.publish([make_click(link_id=link_id, workspace_id=caller.workspace_id)])
     reader.wait_for("click", seconds=5)
     assert not any(server.errors for server in servers)
+
+
+def test_every_key_is_documented_and_has_a_life(
+    servers: list[WebServer], cluster: PrivateCluster, key: str
+) -> None:
+    slugs = slugs_of_nodes(cluster, 1)
+    for link in [create(servers[0], key, slug=slug) for slug in slugs]:
+        assert follow(servers[1], link["slug"])[0] == 302
+    rows = documented("cluster")
+    found = {pattern for port in cluster.ports for pattern in check_keys(cluster.node(port), rows)}
+    assert "signpost:copies:v1:{<group>}:<key>" in found
+    assert "signpost:copies:v1:{<group>}:epoch" in found
