@@ -11,7 +11,6 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Identity,
-    Integer,
     SmallInteger,
     Text,
     func,
@@ -60,7 +59,7 @@ class SlotMove(DirectoryTable):
 
     __tablename__ = "slot_moves"
 
-    id: Mapped[int] = mapped_column(Integer, Identity(), primary_key=True)
+    id: Mapped[int] = mapped_column(BigInteger, Identity(), primary_key=True)
     source: Mapped[str] = mapped_column(Text)
     target: Mapped[str] = mapped_column(Text)
     # Pairs of the first and the last of slots that follow each other.

@@ -22,7 +22,7 @@ from api.core.database.sessions import SlotRange
 _IN = "fence_in"
 _OUT = "fence_out"
 # While the lock is waited for, whoever writes the table queues behind.
-_LOCK_TIMEOUT = "2s"
+_LOCK_TIMEOUT = "3s"
 _PAUSE_SECONDS = 0.2
 _BUSY = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected)
 _ROWS = "'{refused}'::int4multirange @> {row}.slot::int"

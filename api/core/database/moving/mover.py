@@ -127,6 +127,7 @@ class Mover:
         if record.STEPS.index(move.step) >= record.STEPS.index(record.FLIPPED):
             raise ShardError("the slots have a new owner already: resume, then move them back")
         source, target = self._ends(move)
+        self._require(move, move.source)
         self._reopen(move)
         replication.end(source, target, move)
         for rows in clearing.clear(target, move.ranges):
@@ -140,6 +141,7 @@ class Mover:
     def _begin(self, move: Move) -> None:
         """Start the copy, into a place that is empty."""
         source, target = self._ends(move)
+        self._require(move, move.source)
         _wait_until_known()
         with target.connect() as connection, connection.begin():
             begun = replication.exists(connection, move)
@@ -235,6 +237,7 @@ class Mover:
     def _clear(self, move: Move) -> None:
         """Delete the old rows, once nobody reads them any more."""
         source, _ = self._ends(move)
+        self._require(move, move.target)
         flipped = datetime.fromisoformat(move.facts["flipped_at"])
         while (left := self._grace_seconds - (datetime.now(UTC) - flipped).total_seconds()) > 0:
             self._on_stage(Stage(move.step, note=f"old rows go in {left:.0f} s"))
@@ -277,6 +280,13 @@ class Mover:
             until = time.monotonic() + self._max_lag_seconds
             while replication.standbys_behind(connection, place) and time.monotonic() < until:
                 time.sleep(_CLOSED_POLL_SECONDS)
+
+    def _require(self, move: Move, owner: str) -> None:
+        """Before anything is deleted of the other shard: whoever changed the map by hand is not
+        to lose rows."""
+        owners = {self._directory.slots.owners[slot] for slot in slots_in(move.ranges)}
+        if owners != {owner}:
+            raise ShardError(f"the map has changed: these slots are no more {owner}'s alone")
 
     def _ends(self, move: Move) -> tuple[Peer, Peer]:
         urls = self._directory.slots.urls
