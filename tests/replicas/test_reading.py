@@ -119,6 +119,30 @@ def test_without_redis_the_primary_is_read_and_what_was_written_meanwhile_is_see
         assert within(3, lambda: at(other, caller).get(f"/links/{link['id']}").json == link)
 
 
+def test_rows_that_came_from_another_shard_are_waited_for(site: Site) -> None:
+    app = site.process()
+    db: Database = app.extensions["signpost"].db
+
+    def reads_a_replica() -> bool:
+        with db.read(5) as session:
+            return bool(session.scalar(text("SELECT pg_is_in_recovery()")))
+
+    assert within(3, reads_a_replica)
+    site.pause()
+    # As at the end of a move: the rows, then the map.
+    site.servers.primary.ask("INSERT INTO shards (name, url) VALUES ('gone', NULL)")
+    site.servers.primary.ask("UPDATE slot_map SET version = version + 1")
+    try:
+        assert within(3, lambda: not reads_a_replica())
+        assert not any(reads_a_replica() for _ in range(10))
+        for standby in site.servers.standbys:
+            standby.resume_replay()
+        assert within(3, reads_a_replica)
+    finally:
+        site.servers.primary.ask("DELETE FROM shards WHERE name = 'gone'")
+        site.servers.primary.ask("UPDATE slot_map SET version = version + 1")
+
+
 def test_a_redis_that_forgot_makes_readers_ask_the_primary(site: Site) -> None:
     app = site.process()
     site.caller(app)

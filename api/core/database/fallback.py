@@ -32,9 +32,9 @@ class Readable(Protocol):
     """A replica, as who reads it sees it."""
 
     server: Server
-    busy: int
-    reads: int
 
+    def began(self) -> None: ...
+    def ended(self) -> None: ...
     def failed(self, error: object) -> None: ...
 
 
@@ -85,7 +85,7 @@ class ReplicaSession(ReadSession):
             self._replica.failed(error.orig)
         finally:
             if self._counted and self._replica is not None:
-                self._replica.busy -= 1
+                self._replica.ended()
 
     def _ask(self, ask: Callable[[], Answer]) -> Answer:
         answer = self._or_primary(ask)
@@ -112,7 +112,7 @@ class ReplicaSession(ReadSession):
             connection.invalidate()
             connection.close()
         if self._counted:
-            replica.busy -= 1
+            replica.ended()
         self._replica = None
         self._engine = self._primary.reading
         self._on_fallback()
@@ -122,14 +122,13 @@ class ReplicaSession(ReadSession):
     def _count(self, replica: Readable | None) -> None:
         if not self._counted and replica is not None:
             self._counted = True
-            replica.busy += 1
-            replica.reads += 1
+            replica.began()
 
 
 class ReplicaOnce(ReadOnce):
     """A connection to a replica for questions, and to the primary from where that fails."""
 
-    __slots__ = ("_on_fallback", "_primary", "_replica")
+    __slots__ = ("_lost", "_on_fallback", "_primary", "_replica")
 
     def __init__(
         self,
@@ -142,6 +141,8 @@ class ReplicaOnce(ReadOnce):
         self._replica: Readable | None = replica
         self._primary = primary
         self._on_fallback = on_fallback
+        # Whether there is no connection, neither the one nor the other.
+        self._lost = False
 
     def __enter__(self) -> Self:
         replica = self._replica
@@ -153,8 +154,7 @@ class ReplicaOnce(ReadOnce):
                 raise  # it is there, and all its connections are in use
             self._leave(replica, error.__cause__)
         else:
-            replica.busy += 1
-            replica.reads += 1
+            replica.began()
         return self
 
     def __exit__(
@@ -164,8 +164,9 @@ class ReplicaOnce(ReadOnce):
         trace: TracebackType | None,
     ) -> None:
         if self._replica is not None:
-            self._replica.busy -= 1
-        super().__exit__(kind, error, trace)
+            self._replica.ended()
+        if not self._lost:
+            super().__exit__(kind, error, trace)
 
     def _run(self, command: Command, values: dict[str, Any]) -> list[Any]:
         try:
@@ -174,8 +175,9 @@ class ReplicaOnce(ReadOnce):
             replica = self._replica
             if replica is None or not _is_away(error, self._driver.closed):
                 raise
-            replica.busy -= 1
+            replica.ended()
             self._connections.give(self._held, usable=False)
+            self._lost = True
             self._leave(replica, error)
             return super()._run(command, values)
 
@@ -186,6 +188,7 @@ class ReplicaOnce(ReadOnce):
         self._on_fallback()
         self._connections = self._primary.connections
         super().__enter__()
+        self._lost = False
 
 
 def _note_failure(replica: Readable, error: Any) -> None:

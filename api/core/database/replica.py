@@ -198,6 +198,17 @@ class Replica:
         now = time.monotonic() if self._primary.answers else moment
         return now - max(self.fresh_until, self._primary.samples.began())
 
+    def began(self) -> None:
+        """A read of it begins."""
+        with self._lock:
+            self.busy += 1
+            self.reads += 1
+
+    def ended(self) -> None:
+        """A read that began is over."""
+        with self._lock:
+            self.busy -= 1
+
     def failed(self, error: object) -> None:
         """Leave it out: a request found that it is away."""
         self._turn(AWAY, first_line(error))

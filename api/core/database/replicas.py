@@ -45,6 +45,8 @@ class ReplicaSet:
         self._positions = positions
         self._lock = threading.Lock()
         self._watches = False
+        # The moment (monotonic seconds) before which rows of other shards may have come here.
+        self.filled_at = -math.inf
         # Why the primary was read instead.
         self.to_primary: Counter[str] = Counter()
 
@@ -127,7 +129,11 @@ class ReplicaSet:
         if not self.replicas or since == LATEST:
             return None
         self.watch()
-        usable = [replica for replica in self.replicas if replica.usable]
+        usable = [
+            replica
+            for replica in self.replicas
+            if replica.usable and replica.fresh_until >= self.filled_at
+        ]
         if not usable:
             return self._count("no replica is up")
         if since is not None:

@@ -231,8 +231,13 @@ class Database:
             raise
 
     def _shard(self, name: str) -> ReplicaSet:
-        if name == MAIN:
-            return self._directory
+        slots = self._map.current()
+        group = self._directory if name == MAIN else self._other(name)
+        # What came with the map from another shard a replica must have, too.
+        group.filled_at = slots.read_at
+        return group
+
+    def _other(self, name: str) -> ReplicaSet:
         url = dict(self._settings.shard_urls).get(name)
         if url is None and (kept := self._map.current().urls.get(name)):
             url = database_url(kept)

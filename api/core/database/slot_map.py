@@ -11,7 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import column, select, table
@@ -41,6 +41,8 @@ class Slots:
     closed: frozenset[int] = frozenset()
     urls: Mapping[str, str | None] = field(default_factory=dict)
     copies: Mapping[str, Sequence[SlotRange]] = field(default_factory=dict)
+    # When this version was read (monotonic seconds): what moved with it was moved before.
+    read_at: float = 0.0
 
     @property
     def shards(self) -> list[str]:
@@ -137,7 +139,7 @@ class SlotMap:
                 slots = slots_of(version, directory.ask(_SHARDS), directory.ask(_SLOTS))
                 after = directory.ask(_VERSION)[0].version
                 if after == version:
-                    return slots
+                    return replace(slots, read_at=self._clock())
                 version = after
 
 
