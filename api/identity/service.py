@@ -87,7 +87,7 @@ class IdentityService:
 
     def _note_use(self, key_id: int, now: datetime) -> None:
         try:
-            with self._db.write_directory() as session:
+            with self._db.write_directory(noted=False) as session:
                 store.update_key_used(session, key_id, now - _USED_RESOLUTION)
         except Unavailable:
             # Who can be known may read on while nothing can be written.

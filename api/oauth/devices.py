@@ -52,7 +52,7 @@ class Devices:
 
     def asked_too_soon(self, device: AnyRow) -> bool:
         """Note that a device asked; whether it should have waited, and must for longer now."""
-        with self._db.write_directory() as session:
+        with self._db.write_directory(noted=False) as session:
             interval = store.update_device_polled(session, device.device_hash, _SLOWER_SECONDS)
         return interval > int(device.interval_seconds)
 

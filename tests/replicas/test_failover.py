@@ -128,7 +128,7 @@ def test_a_primary_that_is_killed_under_load_is_replaced_without_a_restart(
         assert [client.follow(link) for link in unknown] == [302] * len(unknown)
         # Who does not write may read; of what the others wrote last, some may be nowhere else.
         path = f"/api/v1/links/{theirs['id']}"
-        assert Client(server, reader.key).ask("GET", path)[0] == 200
+        assert within(2, lambda: Client(server, reader.key).ask("GET", path)[0] == 200)
         ready, _, health = client.ask("GET", "/health/ready")
         assert (ready, health["status"]) == (200, "degraded")
         assert health["checks"]["database"]["status"] == "down"

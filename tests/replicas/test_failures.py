@@ -152,7 +152,8 @@ def test_a_replica_that_hangs_costs_each_who_waits_one_short_timeout(site: Site)
     assert {status for status, _ in told} == {200}
     waited = [seconds for _, seconds in told[hung:] if seconds > 0.7]
     assert 1 <= len(waited) <= 4
-    assert max(waited) < 3
+    # Who was connecting waits for that.
+    assert max(waited) < 4
 
 
 def test_without_any_replica_the_primary_does_it_all(site: Site) -> None:

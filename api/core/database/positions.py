@@ -31,6 +31,8 @@ _PREFIX = "signpost:positions:v1:"
 KEPT_SECONDS = 60.0
 _SUBJECTS = 10_000
 _CONNECTIONS = 16
+# A connection that was made on the way may lead to another server than the one that was confirmed.
+_TRIES = 5
 # Of two who write at the same time the later position counts, whoever tells of it last.
 _NOTE = Script("""
 local held = redis.call('GET', KEYS[1])
@@ -132,13 +134,14 @@ class Positions:
         self, client: redis.Redis, name: str, epoch_name: str
     ) -> tuple[bytes | None, bytes | None]:
         """The position and the epoch that one server holds; no epoch where it may be another."""
-        if not self._confirmed:
-            self._confirmed = True
-            confirm_epoch(client, epoch_name)
-        position, epoch = cast("list[bytes | None]", client.mget(name, epoch_name))
-        if not self._confirmed:
-            return None, None  # a connection was made anew on the way
-        return position, epoch or confirm_epoch(client, epoch_name)
+        for _ in range(_TRIES):
+            if not self._confirmed:
+                self._confirmed = True
+                confirm_epoch(client, epoch_name)
+            position, epoch = cast("list[bytes | None]", client.mget(name, epoch_name))
+            if self._confirmed:
+                return position, epoch or confirm_epoch(client, epoch_name)
+        return None, None
 
     def _tell(self, subject: str, position: int) -> bool:
         """Tell of one position; whether that is done."""

@@ -8,6 +8,7 @@ from config.settings import Settings
 
 # Of an engine: what each of its transactions begins with.
 TRANSACTION_LIMITS = "signpost_transaction_limits"
+_REPLICA_CONNECT_SECONDS = 2
 _UTC = "SET timezone TO 'UTC'"
 
 
@@ -17,8 +18,10 @@ def connect_arguments(settings: Settings, *, read_only: bool) -> dict[str, Any]:
     PgBouncer takes no such options, and a connection to it leads to another server process with
     each transaction: there each transaction begins with `transaction_limits`.
     """
+    seconds = settings.db_connect_timeout_seconds
     arguments: dict[str, Any] = {
-        "connect_timeout": settings.db_connect_timeout_seconds,
+        # In place of a replica there is the primary.
+        "connect_timeout": min(seconds, _REPLICA_CONNECT_SECONDS) if read_only else seconds,
         "application_name": "signpost",
     }
     if not settings.db_pgbouncer:
