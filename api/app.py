@@ -25,6 +25,7 @@ from api.core.transport import Transport
 from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
+from api.operations.load import LoadMetrics, policy_of
 from api.operations.metrics import MetricsService
 from api.operations.pools import PoolMetrics
 from api.operations.replicas import ReplicaMetrics
@@ -117,7 +118,13 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
         blocked=blocked,
         limits=AddressLimits.of(settings, decisions),
         decisions=decisions,
-        metrics=MetricsService(settings.metrics_token, spool, shipper, decisions),
+        metrics=MetricsService(
+            settings.metrics_token,
+            spool,
+            shipper,
+            decisions,
+            LoadMetrics(settings.load_path, policy_of(settings)),
+        ),
         transport=transport,
         runtime=runtime,
     )

@@ -19,8 +19,6 @@ from config.logging import configure_logging  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
 from config.tls import server_context  # noqa: E402
 
-_LONGEST_SOCKET_PATH = 100
-
 try:
     _settings = Settings.load()
     if _settings.tls_certificate:
@@ -85,8 +83,8 @@ logger_class = StructuredLogger
 loglevel = _settings.log_level.lower()
 accesslog = "-" if _settings.gunicorn_access_log else None
 
-control_socket = str(_settings.signpost_home / "gunicorn.ctl")
-control_socket_disable = len(os.fsencode(control_socket)) > _LONGEST_SOCKET_PATH
+control_socket = str(_settings.control_socket)
+control_socket_disable = _settings.control_socket is None
 _settings.signpost_home.mkdir(parents=True, exist_ok=True)
 
 
@@ -116,6 +114,7 @@ def post_worker_init(worker: Any) -> None:
     if worker.age == 1:  # workers are counted as they are forked, also those that replace others
         runtime.start_first_worker()
     worker.before_stop = runtime.end_answers
+    worker.report_load(_settings.load_path)
     # What is answered before it is parsed is in no access log, and knows no PROXY protocol.
     make_fast = worker.wsgi.extensions.get("signpost.fast")
     if make_fast and not worker.cfg.accesslog and worker.cfg.proxy_protocol == "off":
@@ -125,4 +124,5 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(_server: Any, worker: Any) -> None:
     """Seal the spool. gunicorn may call this in the master, too, for a worker that was lost."""
     if worker.pid == os.getpid() and worker.booted:
+        worker.end_report()
         worker.wsgi.extensions["signpost"].stop_worker()

@@ -19,7 +19,7 @@ this page from `config/settings.py`.
 | --- | --- | --- |
 """
 # Defaults that differ from machine to machine, or that the meaning tells.
-_TOLD = frozenset({"web_concurrency"})
+_TOLD = frozenset({"autoscale_max_workers", "web_concurrency"})
 
 
 def reference() -> Iterator[tuple[str, str, str]]:

@@ -19,6 +19,7 @@ from config.plans import Plan, by_name, read_plans
 from config.private_files import make_once
 
 SERVICES = ("redirect", "api")
+_LONGEST_SOCKET_PATH = 100
 
 
 class SettingsError(Exception):
@@ -340,6 +341,21 @@ class Settings:
         1,
         1_000_000,
     )
+    autoscale_min_workers: int = _integer(
+        2, "Fewest web workers that `scripts/autoscale` leaves on a host.", 1, 512
+    )
+    autoscale_max_workers: int = _integer(
+        max(2 * (os.cpu_count() or 1), 2),
+        "Most web workers that `scripts/autoscale` starts on a host; default: two per core.",
+        1,
+        512,
+    )
+    autoscale_busy_percent: int = _integer(
+        60, "How busy web workers should be: what `signpost_load` tells as 1.", 10, 90
+    )
+    autoscale_delay_seconds: float = _seconds(
+        0.05, "How long requests may wait in the event loop of a web worker before more are added."
+    )
     idempotency_hours: float = _seconds(24.0, "How long an `Idempotency-Key` is remembered.")
     stats_cache_seconds: int = _integer(
         5,
@@ -434,6 +450,17 @@ class Settings:
         return self.signpost_home / "spool"
 
     @property
+    def control_socket(self) -> Path | None:
+        """Where gunicorn's master is asked; None when the path is too long for a socket."""
+        path = self.signpost_home / "gunicorn.ctl"
+        return path if len(os.fsencode(path)) <= _LONGEST_SOCKET_PATH else None
+
+    @property
+    def load_path(self) -> Path:
+        """Folder in which the web workers of this host tell how busy they are."""
+        return self.signpost_home / "load"
+
+    @property
     def jwt_keys_path(self) -> Path:
         """Where keys are kept that no setting gives."""
         return self.signpost_home / "jwt-keys.json"
@@ -483,6 +510,9 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
         raise SettingsError("OIDC_AUDIENCE: Needed with OIDC_ISSUER.")
     if values.get("force_https") and not values.get("trusted_proxies"):
         raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
+    low = values.get("autoscale_min_workers", Settings.autoscale_min_workers)
+    if low > values.setdefault("autoscale_max_workers", max(low, Settings.autoscale_max_workers)):
+        raise SettingsError("AUTOSCALE_MAX_WORKERS: Must not be less than AUTOSCALE_MIN_WORKERS.")
     if values.get("tls_key") and not values.get("tls_certificate"):
         raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
     names = by_name(values.get("plans", ()))

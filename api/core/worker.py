@@ -6,12 +6,14 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import gevent
 from gunicorn.workers.ggevent import GeventWorker
 
+from api.core.load_reporter import LoadReporter
 from api.core.sending import JoinedSocket
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,9 @@ class Worker(GeventWorker):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.waiting: dict[Any, Wait] = {}
+        self.connections = 0
         self.before_stop: Callable[[], None] = lambda: None
+        self._load: LoadReporter | None = None
 
     def timeout_ctx(self) -> Wait:
         """Around the wait for a connection's next request."""
@@ -42,10 +46,27 @@ class Worker(GeventWorker):  # type: ignore[misc]
         gevent.spawn(self._reap)
         super().run()
 
+    def report_load(self, folder: Path) -> None:
+        """Tell from now on, in a file of this folder, how busy this process is."""
+        try:
+            self._load = LoadReporter(folder, self.cfg.worker_connections, self._count)
+        except OSError as error:
+            log.warning("the load of this worker cannot be told: %s", error)
+
+    def end_report(self) -> None:
+        """Tell nothing any more: the process is about to end."""
+        if self._load is not None:
+            self._load.stop()
+            self._load = None
+
     def handle(self, listener: Any, client: Any, addr: Any) -> None:
         """Serve a connection, which agrees on TLS first where that is spoken."""
-        if not isinstance(client, ssl.SSLSocket) or _shake_hands(client):
-            super().handle(listener, client, addr)
+        self.connections += 1
+        try:
+            if not isinstance(client, ssl.SSLSocket) or _shake_hands(client):
+                super().handle(listener, client, addr)
+        finally:
+            self.connections -= 1
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
         """Answer one request, with its headers and its body sent together."""
@@ -54,6 +75,10 @@ class Worker(GeventWorker):  # type: ignore[misc]
             return super().handle_request(listener_name, req, joined, addr)
         finally:
             joined.flush()
+
+    def _count(self) -> tuple[int, int]:
+        """Connections, and those that do not wait for a request."""
+        return self.connections, max(self.connections - len(self.waiting), 0)
 
     def _reap(self) -> None:
         # One look at all connections each second costs less than a timer for each request.

@@ -1,8 +1,8 @@
 """What this process and its spool measure, in Prometheus' text format, computed when asked.
 
-Figures of the spool are those of its folder, the same from every worker of a host. Those of the
-shipper and of limits are of one worker process, which the label `pid` names: a scrape reaches one
-of them.
+Figures of the spool, and of how busy the workers are, are those of a folder, the same from every
+worker of a host. Those of the shipper and of limits are of one worker process, which the label
+`pid` names: a scrape reaches one of them.
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ class MetricsService:
         spool: Spool,
         shipper: Shipper | None,
         decisions: LimitDecisions,
+        load: Collector,
     ) -> None:
         self._token = token
         self._registry = CollectorRegistry()
         self._registry.register(_ClickPipeline(spool, shipper))
         self._registry.register(_Limits(decisions))
+        self._registry.register(load)
 
     def count(self, name: str, meaning: str, read: Callable[[], int]) -> None:
         """Also tell what `read` has counted in this worker process."""

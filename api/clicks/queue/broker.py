@@ -106,6 +106,21 @@ class Broker:
         )
         channel.basic_publish(self.queue, self.queue, body, properties, mandatory=True)
 
+    def queued(self) -> int:
+        """How many segments wait for a consumer, without those that one holds already.
+
+        Raises:
+            AMQPError, OSError: the broker is away.
+        """
+        connection = self.connect(self.timeout_seconds)
+        try:
+            with within(connection, self.timeout_seconds):
+                declared = connection.channel().queue_declare(self.queue, passive=True)
+                count: int = declared.method.message_count
+                return count
+        finally:
+            close_quietly(connection)
+
     def bury(self, channel: BlockingChannel, name: str, body: bytes, reason: str) -> None:
         """Publish what cannot be counted to the dead queue, with the reason.
 
