@@ -13,8 +13,8 @@ _BAR, _GAP = 22, 8
 _TITLE, _AFTER = 34, 18
 _MARGIN = 24
 OWN, OWN_FAINT, OTHER = "#0b6e4f", "#8cc0ae", "#b7bfc7"
-_INK, _FAINT, _PAPER = "#1b1f24", "#5a6370", "#ffffff"
-_FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
+INK, FAINT, PAPER = "#1b1f24", "#5a6370", "#ffffff"
+FONT = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,11 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> str:
     height = top + sum(panel.height for panel in panels) + _MARGIN - _AFTER
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{height}" '
-        f'viewBox="0 0 {_WIDTH} {height}" role="img" font-family="{_FONT}" font-size="14">',
+        f'viewBox="0 0 {_WIDTH} {height}" role="img" font-family="{FONT}" font-size="14">',
         f"<title>{escape(title)}</title>",
-        f'<rect width="{_WIDTH}" height="{height}" rx="8" fill="{_PAPER}"/>',
-        _text(_MARGIN, _MARGIN + 16, title, size=20, weight=700),
-        _text(_MARGIN, _MARGIN + 38, subtitle, colour=_FAINT),
+        f'<rect width="{_WIDTH}" height="{height}" rx="8" fill="{PAPER}"/>',
+        text(_MARGIN, _MARGIN + 16, title, size=20, weight=700),
+        text(_MARGIN, _MARGIN + 38, subtitle, colour=FAINT),
     ]
     for panel in panels:
         parts += _panel(panel, top)
@@ -59,7 +59,7 @@ def draw(title: str, subtitle: str, panels: Sequence[Panel]) -> str:
 
 
 def _panel(panel: Panel, top: int) -> list[str]:
-    parts = [_text(_MARGIN, top + 22, panel.title, weight=600)]
+    parts = [text(_MARGIN, top + 22, panel.title, weight=600)]
     start = _MARGIN + _LABEL_WIDTH
     room = _WIDTH - start - _VALUE_WIDTH - _MARGIN
     longest = max(bar.value for bar in panel.bars) or 1
@@ -70,22 +70,22 @@ def _panel(panel: Panel, top: int) -> list[str]:
         baseline = y + _BAR - 6
         said = f"{bar.value:,.0f}" + (f" · {bar.note}" if bar.note else "")
         parts += [
-            _text(start - 10, baseline, bar.label, weight=weight, anchor="end"),
+            text(start - 10, baseline, bar.label, weight=weight, anchor="end"),
             f'<rect x="{start}" y="{y}" width="{width}" height="{_BAR}" rx="3" '
             f'fill="{bar.colour}"/>',
-            _text(start + width + 8, baseline, said, weight=weight),
+            text(start + width + 8, baseline, said, weight=weight),
         ]
     return parts
 
 
-def _text(
+def text(
     x: int,
     y: int,
     text: str,
     *,
     size: int = 14,
     weight: int = 400,
-    colour: str = _INK,
+    colour: str = INK,
     anchor: str = "start",
 ) -> str:
     return (
