@@ -119,7 +119,9 @@ class Evictions:
 
     def _take(self, message: dict[str, Any], watch: EpochWatch) -> None:
         if message["type"] == "subscribe":
-            # Before anything is fresh again that a server may have from before.
+            # Before anything is fresh again that a server may have from before; and where the
+            # client has connected anew by itself, something was missed.
+            self._synced(False)
             watch.begin()
             assert self._outbox is not None  # noqa: S101 - as above
             self._outbox.note_answer()

@@ -37,7 +37,7 @@ def make_redis(
     connects when it is used.
 
     With `connections` no more than so many are made (to each node), and others wait for one. What
-    is done `on_connect` has to do what redis-py does itself, too.
+    is done `on_connect`, to one server, has to do what redis-py does itself, too.
     """
     options: dict[str, Any] = {
         "socket_timeout": read_seconds or timeout_seconds,
@@ -49,8 +49,6 @@ def make_redis(
             "max_connections": connections,
             "timeout": timeout_seconds,
         }
-    if on_connect is not None:
-        options["redis_connect_func"] = on_connect
     if is_cluster(url):
         from api.core.redis_cluster import ClusterClient  # noqa: PLC0415 - most have one server
 
@@ -58,6 +56,8 @@ def make_redis(
     # Of a connection that had ended; what takes too long is not tried again.
     retry = Retry(NoBackoff(), retries, supported_errors=(ConnectionLost,))
     pool_class = options.pop("connection_pool_class", redis.ConnectionPool)
+    if on_connect is not None:
+        options["redis_connect_func"] = on_connect
     pool = pool_class.from_url(url, retry=retry, **options)
     return redis.Redis.from_pool(pool)
 

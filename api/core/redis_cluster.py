@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -25,6 +26,8 @@ class ClusterClient(RedisCluster):
 
     # Of a connection that had ended; what takes too long is not tried again.
     ERRORS_ALLOW_RETRY = (ConnectionLost,)  # type: ignore[assignment]
+    # How often it is sent on; half way it begins to wait for a slot that is on its way.
+    RedisClusterRequestTTL = 4
 
     def __init__(self, url: str, retries: int, options: dict[str, Any]) -> None:
         self._urls = node_urls(url)
@@ -33,6 +36,7 @@ class ClusterClient(RedisCluster):
         self._making = threading.RLock()
         self._begun = self._made = False
         self._learned = 0.0
+        self._told: Any = None
 
     def execute_command(self, *args: Any, **kwargs: Any) -> Any:
         """Ask, and be asked anew where to: errors of the cluster are those of a connection.
@@ -91,11 +95,24 @@ class ClusterClient(RedisCluster):
         """Find out which node owns what, if that has changed."""
         if time.monotonic() - self._learned < _LEARN_SECONDS:
             return
-        told = self.execute_command("CLUSTER SLOTS")
-        owned = {str(node["primary"]) for node in told.values()}
-        if owned != {str((node.host, node.port)) for node in self._primaries()}:
-            self.nodes_manager.initialize()
+        try:
+            self._connect()
+            told = self._slots()
+            if told is None or told != self._told:
+                self.nodes_manager.initialize()
+                self._told = told
+        except RedisClusterException as error:
+            self._begun = self._made = False
+            raise ConnectionLost(str(error)) from error
         self._learned = time.monotonic()
+
+    def _slots(self) -> Any:
+        """What the first node that answers tells of all; None where none does. Not by the client:
+        of two tries it may send both to the one that is away."""
+        for node in sorted(self._primaries(), key=lambda node: str(node.name)):
+            with contextlib.suppress(RedisError, OSError):
+                return self.get_redis_connection(node).execute_command("CLUSTER SLOTS")  # type: ignore[no-untyped-call]
+        return None
 
     def _primaries(self) -> list[ClusterNode]:
         return list(self.get_primaries())  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from api.core.copies import PREFIX
+from api.core.database import positions
+from api.core.database.positions import Positions
 from api.core.epoch_names import EpochNames, hash_tags
 from api.core.evictions import CHANNEL
 from tests.caller import Caller
@@ -19,6 +21,7 @@ from tests.redirects.visitor import Visitor
 from tests.services.cluster import PrivateCluster
 
 NAMES = EpochNames(PREFIX, hash_tags())
+PLACES = EpochNames("signpost:positions:v1:", hash_tags())
 # How soon a process looks which servers there are.
 LOOK_SECONDS = 1.0
 
@@ -89,6 +92,7 @@ def test_failover_that_lost_an_eviction(
         assert visitor.follow(link).headers["Location"] == "https://example.com/new"
 
 
+@pytest.mark.slow
 def test_node_that_was_emptied_is_filled_again(
     healed: PrivateCluster, make_app: AppMaker, link: dict[str, Any]
 ) -> None:
@@ -123,3 +127,50 @@ def test_eviction_of_what_a_dead_node_holds_is_sent_when_it_is_back(
     seconds_until(lambda: b"/old" not in (healed.client.get(name) or b""), 5)
     fresh = Visitor(make_app(REDIS_URL=healed.url))
     assert fresh.follow(link).headers["Location"] == "https://example.com/new"
+
+
+@pytest.mark.slow
+def test_link_whose_slot_is_on_its_way_redirects_and_can_be_changed(
+    healed: PrivateCluster, make_app: AppMaker, owner: Caller, link: dict[str, Any]
+) -> None:
+    cluster, name = healed, name_of(link["slug"])
+    reader = Visitor(make_app(REDIS_URL=cluster.url))
+    share(cluster, link, reader)
+    source = int(cluster.client.get_node_from_key(name).port)
+    target = next(node.port for node in cluster.client.get_primaries() if node.port != source)
+    with cluster.moving(name, source, target) as move:
+        # Half of what belongs together has gone.
+        move(NAMES.of(f"link:sign.test/{link['slug']}")[1])
+        for visitor in (reader, Visitor(make_app(REDIS_URL=cluster.url))):
+            started = time.monotonic()
+            assert visitor.follow(link).headers["Location"] == "https://example.com/old"
+            assert time.monotonic() - started < 1
+        changed = owner.patch(f"/links/{link['id']}", {"url": "https://example.com/new"})
+        assert changed.status_code == 200
+        seconds_until(lambda: reader.follow(link).headers["Location"].endswith("/new"), 3)
+    fresh = Visitor(make_app(REDIS_URL=cluster.url))
+    seconds_until(lambda: b"/old" not in (cluster.client.get(name) or b""), 5)
+    assert fresh.follow(link).headers["Location"] == "https://example.com/new"
+
+
+@pytest.mark.slow
+def test_positions_that_a_failover_may_have_lost_are_not_believed(
+    healed: PrivateCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(positions, "KEPT_SECONDS", 2.0)
+    writer, reader = (Positions(healed.url, 0.5) for _ in range(2))
+    subject = f"main:{uuid.uuid4().hex}"
+    # At first nobody knows what was written before.
+    assert reader.find(subject) is None
+    writer.note(subject, 77)
+    seconds_until(lambda: reader.find(subject) == 77 or writer.note(subject, 77) is not None)
+
+    name = PLACES.of(subject)[0]
+    port = int(healed.client.get_node_from_key(name).port)
+    healed.kill(port)
+    assert reader.find(subject) is None
+    seconds_until(lambda: healed.client.get_node_from_key(name).port != port)
+    time.sleep(1.1)  # till it is asked again
+    assert reader.find(subject) is None
+    writer.note(subject, 78)
+    seconds_until(lambda: reader.find(subject) == 78 or writer.note(subject, 78) is not None, 6)

@@ -12,6 +12,7 @@ from flask import Flask
 from sqlalchemy.engine import make_url
 
 from api.core.breaker import RedisBreaker
+from api.core.evictions import Evictions
 from api.redirects.cache import TargetCache
 from api.redirects.service import RedirectService
 from tests.caller import Caller
@@ -277,3 +278,18 @@ def test_breaker_lets_one_find_out_while_others_go_on(monkeypatch: pytest.Monkey
 
     assert breaker.ask(lambda: 7) == 7
     assert breaker.ask(lambda: 8) == 8
+
+
+def test_connection_that_was_made_anew_at_once_has_missed_something(shared: SharedRedis) -> None:
+    synced: list[bool] = []
+    listener = Evictions(shared.url, 0.5)
+    listener.on_sync(synced.append)
+    listener.start()
+    try:
+        assert within(5, lambda: synced[-1:] == [True])
+        synced.clear()
+        shared.client.client_kill_filter(_type="pubsub")
+        assert within(5, lambda: synced[-1:] == [True])
+        assert False in synced
+    finally:
+        listener.stop()

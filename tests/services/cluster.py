@@ -6,7 +6,8 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,6 +107,25 @@ class PrivateCluster:
         """The port of the node that owns a key, before any has failed."""
         slot = key_slot(key.encode())
         return self.ports[slot * self._primaries // _SLOTS]
+
+    @contextmanager
+    def moving(self, key: str, source: int, target: int) -> Iterator[Callable[[str], None]]:
+        """The slot of `key` on its way from one primary to another; gives what moves a key of it.
+        What is left goes at the end."""
+        slot, nodes = key_slot(key.encode()), {port: self.node(port) for port in (source, target)}
+        names = {port: node.execute_command("CLUSTER MYID") for port, node in nodes.items()}
+        nodes[target].execute_command("CLUSTER SETSLOT", slot, "IMPORTING", names[source])
+        nodes[source].execute_command("CLUSTER SETSLOT", slot, "MIGRATING", names[target])
+
+        def move(name: str | bytes) -> None:
+            nodes[source].migrate("127.0.0.1", target, name, 0, 1_000)
+
+        yield move
+        while left := nodes[source].execute_command("CLUSTER GETKEYSINSLOT", slot, 100):
+            for name in left:
+                move(name)
+        for port in (target, source):
+            nodes[port].execute_command("CLUSTER SETSLOT", slot, "NODE", names[target])
 
     def replica_of(self, port: int) -> int:
         """The port of the replica that a primary began with."""
