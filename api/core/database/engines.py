@@ -36,7 +36,8 @@ def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
         # came in as 1e20, and orjson could not send those.
         json_serializer=lambda content: orjson.dumps(content).decode(),
         json_deserializer=orjson.loads,
-        execution_options={TRANSACTION_LIMITS: limits},
+        # Options that are there are put together anew with each statement.
+        execution_options={TRANSACTION_LIMITS: limits} if limits else {},
     )
     event.listen(engine, "do_connect", lambda *_: hosts.connect())
     event.listen(engine, "checkin", _note_return)

@@ -42,7 +42,7 @@ class NotingSession(WriteSession):
             # Of the driver itself: SQLAlchemy's option sets the session back by a statement.
             self._driver = connection.connection.dbapi_connection
             self._driver.autocommit = True
-            limits = connection.get_execution_options()[TRANSACTION_LIMITS]
+            limits = connection.get_execution_options().get(TRANSACTION_LIMITS, "")
             connection.exec_driver_sql(f"BEGIN; {limits}")
         return super().connection(execution_options)
 
