@@ -87,6 +87,12 @@ class Settings:
         "The same database without a pooler between, such as PgBouncer, for `scripts/migrate`, "
         "which holds a lock for longer than a transaction; default: `DATABASE_URL`.",
     )
+    migration_shard_urls: tuple[tuple[str, str], ...] = _setting(
+        (),
+        kinds.named_database_urls,
+        "`name=url,…`: the same for further shards; default: as `SHARD_URLS` or the directory has "
+        "them.",
+    )
     database_replica_urls: tuple[str, ...] = _setting(
         (),
         kinds.database_urls,

@@ -243,11 +243,11 @@ def test_slot_is_in_every_key_of_a_shard_table(catalogue: Connection, name: str)
 @pytest.mark.parametrize("name", SHARD_TABLES)
 def test_slot_is_a_plain_number_of_one_type(catalogue: Connection, name: str) -> None:
     """Tables of one co-location group have one type; a generated column cannot distribute."""
-    kind, generated = catalogue.execute(
+    found = catalogue.execute(
         text(
-            "SELECT format_type(atttypid, NULL), attgenerated::text FROM pg_attribute"
+            "SELECT format_type(atttypid, NULL), attgenerated::text, atthasdef FROM pg_attribute"
             " WHERE attrelid = CAST(:name AS regclass) AND attname = 'slot'"
         ),
         {"name": name},
     ).one()
-    assert (kind, generated) == ("smallint", "")
+    assert tuple(found) == ("smallint", "", False)

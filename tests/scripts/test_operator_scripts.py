@@ -60,7 +60,7 @@ def test_migrate_brings_an_empty_database_to_the_models(environ: dict[str, str])
 def test_check_of_an_empty_database_fails_and_names_the_lineages(environ: dict[str, str]) -> None:
     done = run(environ, "migrate", "--check")
     assert done.returncode == 1
-    assert "behind: directory" in done.stdout
+    assert "directory: behind by 0001_directory, " in done.stdout
 
 
 def test_dry_run_of_migrate_changes_nothing(environ: dict[str, str]) -> None:

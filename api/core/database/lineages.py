@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,12 @@ from sqlalchemy import Connection
 LINEAGES = ("directory", "shard")
 BASE = "base"
 HEAD = "head"
+# While a migration queues for a table, the application's own queries queue behind it: it gives up
+# soon. Neither does it keep a table for long by what it does itself.
+LOCK_TIMEOUT = "SET lock_timeout = '5s'"
+STATEMENT_TIMEOUT = "SET statement_timeout = '15min'"
+# Folders like `migrations` with revisions that are not to be applied anywhere yet.
+DRAFTS: list[Path] = []
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -24,7 +31,8 @@ def lineage_config(lineage: str, connection: Connection | None = None) -> Config
     """The Alembic configuration of one lineage."""
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
-    config.set_main_option("version_locations", str(_MIGRATIONS / lineage))
+    folders = os.pathsep.join(str(folder / lineage) for folder in (_MIGRATIONS, *DRAFTS))
+    config.set_main_option("version_locations", folders)
     config.set_main_option("path_separator", "os")
     config.attributes["version_table"] = version_table(lineage)
     config.attributes["connection"] = connection
@@ -40,6 +48,22 @@ def revisions(lineage: str) -> list[str]:
     """All revisions of a lineage, the oldest first."""
     scripts = ScriptDirectory.from_config(lineage_config(lineage))
     return [script.revision for script in reversed(list(scripts.walk_revisions()))]
+
+
+def revisions_after(lineage: str, revision: str | None) -> list[str]:
+    """What a database at a revision lacks, None where it has nothing yet; in order.
+
+    Nothing where this code does not know the revision: it is of newer code.
+    """
+    known = revisions(lineage)
+    if revision is None:
+        return known
+    return known[known.index(revision) + 1 :] if revision in known else []
+
+
+def is_known(lineage: str, revision: str | None) -> bool:
+    """Whether this code has a revision, or there is none."""
+    return revision is None or revision in revisions(lineage)
 
 
 def newest_revision(lineage: str) -> str | None:
@@ -88,12 +112,12 @@ def sql_of(lineage: str, after: str = BASE, up_to: str = HEAD) -> str:
     config = lineage_config(lineage)
     config.output_buffer = config.attributes["output"] = io.StringIO()
     command.upgrade(config, f"{after}:{up_to}", sql=True)
-    return config.output_buffer.getvalue()
+    return f"{LOCK_TIMEOUT};\n{STATEMENT_TIMEOUT};\n\n{config.output_buffer.getvalue()}"
 
 
-def steps(lineage: str) -> Iterator[tuple[str, str]]:
-    """Each revision of a lineage, and its SQL."""
-    before = BASE
-    for revision in revisions(lineage):
+def steps(lineage: str, after: str = BASE) -> Iterator[tuple[str, str]]:
+    """Each revision of a lineage behind `after`, and its SQL."""
+    before = after
+    for revision in revisions_after(lineage, None if after == BASE else after):
         yield revision, sql_of(lineage, before, revision)
         before = revision

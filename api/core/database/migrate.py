@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,24 +16,36 @@ from sqlalchemy.pool import NullPool
 from api.core.database.lineages import (
     HEAD,
     LINEAGES,
+    LOCK_TIMEOUT,
+    STATEMENT_TIMEOUT,
     current_revision,
+    is_known,
     move,
     newest_revision,
+    revisions_after,
 )
 from api.core.database.slot_map import MAIN
 from config.kinds import database_url
 from config.settings import Settings, SettingsError
 
-__all__ = ["LINEAGES", "MigrationError", "differences", "migrate", "newest_revision", "pending"]
+__all__ = [
+    "LINEAGES",
+    "MigrationError",
+    "connect",
+    "differences",
+    "migrate",
+    "missing",
+    "newest_revision",
+    "pending",
+]
 
 # Any constant will do as long as every migrating process uses the same one.
 _ADVISORY_LOCK = 0x51_6E_70_6F_73_74
-# While a migration queues for a table, the application's own queries queue behind it: it gives up
-# soon, and tries again a little later.
-_LOCK_SECONDS = 5
+# A migration that gave up waiting for a table tries again, as often, a little later.
 _LOCK_TRIES = 5
 _LOCK_PAUSE_SECONDS = 2.0
-_STATEMENT_MINUTES = 15
+# How often a process looks whether another has done.
+_TURN_SECONDS = 0.5
 
 Report = Callable[[str], None]
 
@@ -58,8 +70,9 @@ class Place:
 def migrate(settings: Settings, report: Report = print, target: str = HEAD) -> None:
     """Apply what is missing to each lineage of each database, one process at a time.
 
-    Says what it does. What was applied stays applied: the next run goes on behind it. A database
-    that cannot be migrated keeps no other from being.
+    Says what it does. What was applied stays applied: the next run goes on behind it. A shard that
+    cannot be migrated keeps no other from being. A database of newer code stays as it is: the code
+    before a release must live with the schema behind it.
 
     Raises:
         SettingsError: there is no `DATABASE_URL`.
@@ -67,47 +80,84 @@ def migrate(settings: Settings, report: Report = print, target: str = HEAD) -> N
         MigrationError: other shards are behind; the directory and `main` are not.
     """
     main = _main(settings)
+
+    def do(place: Place) -> None:
+        _migrate(settings, place, report, target)
+
     # Backwards the shards go first: the directory knows which there are.
-    places = [] if target == HEAD else _shards(settings, main)
     if target == HEAD:
-        _migrate(settings, main, report, target)
-        places = _shards(settings, main)
-    failed = []
-    for place in places:
-        try:
-            _migrate(settings, place, report, target)
-        except (SettingsError, exc.DBAPIError) as error:
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            report(f"{place.label('shard')}: FAILED: {reason}")
-            failed.append(place.shard)
-    if target != HEAD:
-        _migrate(settings, main, report, target)
-    if failed:
-        raise MigrationError(f"Not migrated: the shards {', '.join(failed)}.")
+        do(main)
+        _on_each_shard(settings, main, do, report)
+    else:
+        _on_each_shard(settings, main, do, report)
+        do(main)
+
+
+def missing(settings: Settings, report: Report = print) -> dict[str, list[str]]:
+    """What each lineage of each database lacks, those that lack nothing left out.
+
+    Raises:
+        MigrationError: some shards could not be asked; `report` was told of the others' lacks.
+    """
+    found: dict[str, list[str]] = {}
+
+    def look(place: Place) -> None:
+        with _connection(settings, place) as connection:
+            for lineage in place.lineages:
+                if lacks := revisions_after(lineage, current_revision(connection, lineage)):
+                    found[place.label(lineage)] = lacks
+                    report(f"{place.label(lineage)}: behind by {', '.join(lacks)}")
+
+    main = _main(settings)
+    look(main)
+    _on_each_shard(settings, main, look, report)
+    return found
 
 
 def pending(settings: Settings) -> list[str]:
     """The lineages that are not at their newest revision."""
-    behind = []
-    for place in _places(settings):
-        with _connection(settings, place) as connection:
-            behind += [
-                place.label(lineage)
-                for lineage in place.lineages
-                if current_revision(connection, lineage) != newest_revision(lineage)
-            ]
-    return behind
+    return list(missing(settings, lambda _line: None))
 
 
-def differences(settings: Settings, models: dict[str, MetaData]) -> list[str]:
-    """Where the tables of migrated databases differ from the models, one line each."""
+def differences(
+    settings: Settings, models: Mapping[str, MetaData], report: Report = print
+) -> list[str]:
+    """Where the tables of migrated databases differ from the models, one line each.
+
+    Raises:
+        MigrationError: some shards could not be asked; `report` was told of them.
+    """
     found: list[str] = []
-    for place in _places(settings):
+
+    def look(place: Place) -> None:
         with _connection(settings, place) as connection:
             for lineage in place.lineages:
                 changes = _differences(connection, models[lineage])
-                found += [f"{place.label(lineage)}: {change}" for change in changes]
+                found.extend(f"{place.label(lineage)}: {change}" for change in changes)
+
+    main = _main(settings)
+    look(main)
+    _on_each_shard(settings, main, look, report)
     return found
+
+
+def _on_each_shard(
+    settings: Settings, main: Place, do: Callable[[Place], None], report: Report
+) -> None:
+    failed = []
+    for place in _shards(settings, main):
+        try:
+            do(place)
+        except (SettingsError, exc.DBAPIError) as error:
+            report(f"{place.label('shard')}: FAILED: {_reason(error)}")
+            failed.append(place.shard)
+    if failed:
+        raise MigrationError(f"Not reached or not done: the shards {', '.join(failed)}.")
+
+
+def _reason(error: Exception) -> str:
+    """One line for people; a server that is away says several."""
+    return str(getattr(error, "orig", None) or error).strip().splitlines()[0]
 
 
 def _differences(connection: Connection, metadata: MetaData) -> list[object]:
@@ -134,20 +184,15 @@ def _main(settings: Settings) -> Place:
     return Place(MAIN, url, LINEAGES)
 
 
-def _places(settings: Settings) -> list[Place]:
-    main = _main(settings)
-    return [main, *_shards(settings, main)]
-
-
 def _shards(settings: Settings, main: Place) -> list[Place]:
     """The shards beside `main` that the settings or the directory name."""
-    urls: dict[str, str | None] = {}
+    urls: dict[str, str] = {}
     with _connection(settings, main) as connection:
         if inspect(connection).has_table("shards"):
             for name, url in connection.execute(text("SELECT name, url FROM shards")):
-                urls[name] = None if url is None else database_url(url)
-    urls |= dict(settings.shard_urls)
-    return [Place(name, url or "", ("shard",)) for name, url in sorted(urls.items())]
+                urls[name] = url or ""
+    urls |= dict(settings.shard_urls) | dict(settings.migration_shard_urls)
+    return [Place(name, url, ("shard",)) for name, url in sorted(urls.items()) if name != MAIN]
 
 
 def _migrate(settings: Settings, place: Place, report: Report, target: str) -> None:
@@ -160,6 +205,9 @@ def _migrate_lineage(
     connection: Connection, lineage: str, label: str, report: Report, target: str
 ) -> None:
     before = current_revision(connection, lineage)
+    if not is_known(lineage, before):
+        report(f"{label}: at {before}, of newer code than this: left as it is")
+        return
 
     def tell(revision: str, seconds: float) -> None:
         report(f"{label}: {revision} {seconds:.2f} s")
@@ -183,8 +231,12 @@ def _migrate_lineage(
 def _connection(settings: Settings, place: Place) -> Iterator[Connection]:
     if not place.url:
         raise SettingsError(f"SHARD_URLS: The shard {place.shard!r} has no address.")
+    try:
+        url = database_url(place.url)
+    except ValueError as error:
+        raise SettingsError(f"The address of the shard {place.shard!r}: {error}") from None
     engine = create_engine(
-        place.url,
+        url,
         poolclass=NullPool,
         connect_args={"connect_timeout": settings.db_connect_timeout_seconds},
     )
@@ -196,11 +248,9 @@ def _connection(settings: Settings, place: Place) -> Iterator[Connection]:
 def _locked_connection(settings: Settings, place: Place, report: Report) -> Iterator[Connection]:
     key = {"key": _ADVISORY_LOCK}
     with _connection(settings, place) as connection:
-        connection.execute(text(f"SET statement_timeout = '{_STATEMENT_MINUTES}min'"))
-        if not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), key):
-            report(f"{place.label('database')}: another process migrates it; waiting")
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
-        connection.execute(text(f"SET lock_timeout = '{_LOCK_SECONDS}s'"))
+        _wait_for_turn(connection, place, report)
+        connection.execute(text(STATEMENT_TIMEOUT))
+        connection.execute(text(LOCK_TIMEOUT))
         connection.commit()
         try:
             yield connection
@@ -208,3 +258,19 @@ def _locked_connection(settings: Settings, place: Place, report: Report) -> Iter
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
             connection.commit()
+
+
+def _wait_for_turn(connection: Connection, place: Place, report: Report) -> None:
+    """Take the lock that one process at a time has.
+
+    By asking again and again: who waits within a statement has a snapshot, and the other process
+    may be making an index concurrently, which waits for all that are older.
+    """
+    said = False
+    while not connection.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ADVISORY_LOCK}):
+        connection.commit()
+        if not said:
+            report(f"{place.label('database')}: another process migrates it; waiting")
+            said = True
+        time.sleep(_TURN_SECONDS)
+    connection.commit()

@@ -14,6 +14,10 @@ depends_on = None
 
 def upgrade() -> None:
     with op.get_context().autocommit_block():
+        # A run that was killed half way leaves an index behind that nobody reads.
+        op.drop_index(
+            "ix_links_address", table_name="links", postgresql_concurrently=True, if_exists=True
+        )
         op.create_index(
             "ix_links_address",
             "links",
