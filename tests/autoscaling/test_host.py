@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 import pytest
 
 from api.core.load import read_loads
+from api.operations.masters import Master
 from tests.running import ROOT, RunningSignpost, children_of, clean_environ, running, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -94,6 +95,17 @@ def test_once_decides_and_acts_unless_dry(site: RunningSignpost) -> None:
     wait_until(lambda: loads_of(site) == workers_of(site))
     assert autoscale(site, "--once", "--min", "2", "--max", "2")["workers"] == 2
     wait_until(lambda: len(workers_of(site)) == 2)
+
+
+def test_without_a_control_socket_workers_are_counted(site: RunningSignpost) -> None:
+    master = Master(None, site.home / "load")
+    wait_until(lambda: loads_of(site) == workers_of(site) and len(loads_of(site)) == 2)
+    state = master.state()
+    assert (state.pid, state.workers, state.exact) == (master_of(site), 2, False)
+    assert master.bring_to(state, 3) == 3
+    wait_until(lambda: loads_of(site) == workers_of(site) and len(loads_of(site)) == 3)
+    assert master.bring_to(master.state(), 2) == 2
+    wait_until(lambda: loads_of(site) == workers_of(site) and len(loads_of(site)) == 2)
 
 
 def test_procfile_hosts_are_told_a_number_of_processes(site: RunningSignpost) -> None:
