@@ -12,11 +12,12 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import literal, select, text
 
 from api.clicks.spool import Spool
+from api.core.database.prepared import Command
 from api.core.database.replica import UNKNOWN, Replica
-from api.core.database.routing import LATEST, Database
+from api.core.database.routing import Database
 from api.core.redis_clients import make_redis, ping
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _KEPT_SECONDS = 1.0
 # Who waits for a start or a recovery learns of it soon.
 _KEPT_BAD_SECONDS = 0.1
 _REDIS_SECONDS = 1.0
+_ONE = Command(select(literal(1).label("one")))
 _SCHEMA = text(
     "SELECT to_regclass('alembic_version_directory') IS NOT NULL"
     " AND to_regclass('alembic_version_shard') IS NOT NULL"
@@ -103,8 +105,10 @@ class HealthService:
         return _report(checks)
 
     def _ask_database(self) -> None:
-        with self._db.read_directory(since=LATEST) as session:
-            session.execute(text("SELECT 1"))
+        # Not in a transaction: while reports take all connections for those, everything else goes
+        # on, and whoever sent requests elsewhere would only have others fail in turn.
+        with self._db.write_directory_once(noted=False) as connection:
+            connection.run(_ONE)
 
     def _ask_schema(self) -> None:
         with self._db.read_directory() as session:

@@ -207,3 +207,20 @@ print(got, time.monotonic() - started < 1, server.pools()["statements"].waiting)
 """
     answer = _run(plain_url, _DATABASE + program).split("\n")
     assert answer == ["2", "['second'] True 0"]
+
+
+@pytest.mark.parametrize("way", [_SESSION, _STATEMENT], ids=["session", "statement"])
+def test_who_is_killed_while_a_doubtful_connection_is_asked_leaves_its_place(
+    plain_url: str, way: str
+) -> None:
+    program = """
+from api.core.database.connections import Held
+first = pid()
+asks, Held.is_usable = Held.is_usable, lambda held: gevent.sleep(30)
+asking = gevent.spawn(pid)
+gevent.sleep(0.1)
+asking.kill()
+Held.is_usable = asks
+print({state.checked_out for state in server.pools().values()}, pid() != first)
+"""
+    assert _run(plain_url, _DATABASE + way + program) == "{0} True"

@@ -110,6 +110,15 @@ def test_metrics_tell_how_pools_are_used(small: Flask, small_db: Database) -> No
     assert idle["exhausted_total", "main", "statements"] >= 1
 
 
+def test_reports_that_take_all_connections_leave_the_process_ready(
+    small: Flask, small_db: Database
+) -> None:
+    with small_db.write_directory() as one, small_db.write_directory() as other:
+        one.execute(text("SELECT 1"))
+        other.execute(text("SELECT 1"))
+        assert small.test_client().get("/health/ready").status_code == 200
+
+
 def wait_in_vain(db: Database) -> None:
     with pytest.raises(Unavailable), db.read_directory() as session:
         session.execute(text("SELECT 1"))

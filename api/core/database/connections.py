@@ -78,8 +78,13 @@ class Connections:
             held = self._wait_for_one()
             if held is None:
                 return self._open_one()
-            if held.is_usable():
-                return held
+            try:
+                if held.is_usable():
+                    return held
+            except BaseException:
+                # Whoever is killed while it asks leaves a place for others.
+                self.give(held, usable=False)
+                raise
             # The others were made before the same restart.
             self.give(held, usable=False)
             self.drop_idle()
