@@ -85,7 +85,16 @@ class PrivateSystem:
         self.start_servers()
         self.start_web()
         for number in range(1, self._consumers + 1):
-            self._start("consumer", self._command(f"consumer{number}", "scripts/consume-clicks"))
+            self.start_consumer(number)
+
+    def start_consumer(self, number: int = 1) -> None:
+        """Start a process that counts clicks."""
+        self._start("consumer", self._command(f"consumer{number}", "scripts/consume-clicks"))
+
+    def add(self, service: Service) -> None:
+        """Start one more server beside the others, and wait until it is ready."""
+        self._start(service.name, service)
+        self._wait_ready(service)
 
     def start_servers(self) -> None:
         """Start what Signpost stands on, and bring the schema up to date."""
