@@ -266,7 +266,7 @@ def _move(system: PrivateSystem) -> tuple[dict[str, float], int]:
     with closing(psycopg2.connect(system.postgres.url)) as connection:
         connection.autocommit = True
         mover = subprocess.Popen(
-            [sys.executable, *arguments, "--grace", "1", "--json"],
+            [sys.executable, *arguments, "--grace", "1", "--at-once", "1024", "--json"],
             cwd=ROOT,
             env=system.environ(),
             stdout=subprocess.PIPE,

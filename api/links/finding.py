@@ -85,8 +85,8 @@ def find_links(
     """A page of the links that `which` names; see `ask_links`."""
     now = datetime.now(UTC)
     pages = _Pages(session, workspace, columns_of(fields), sort, after, limit)
-    if not _by_change(sort) and which.q is None and which.tag is None:
-        # For each of these filters an index has the links in this order.
+    if not which.narrows() or (not _by_change(sort) and which.q is None and which.tag is None):
+        # For each of these filters, and for none, an index has the links in this order.
         return pages.in_order([*conditions_of(workspace, which, now), *made_within(which)])
     if not _by_change(sort) and which.tag is not None:
         others = conditions_of(workspace, replace(which, tag=None), now)

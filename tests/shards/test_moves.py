@@ -13,7 +13,7 @@ from tests.shards.servers import TwoServers
 pytestmark = pytest.mark.timeout(600)
 
 STEPS = ("announced", "copying", "closed", "fenced", "flipped", "opened", "detached")
-_QUICK = ("--grace", "1")
+_QUICK = ("--grace", "1", "--at-once", "1024")
 
 
 @pytest.fixture

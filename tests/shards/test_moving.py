@@ -256,6 +256,10 @@ def test_segments_are_counted_once_whenever_they_come(servers: TwoServers) -> No
         one.run(back)
         deliver(0, 1, 2, 3, 4, 5)
         assert counted() == {6}
-        (rest,) = one.plan([(401, 511)], "main")
-        one.run(rest)
+        rest = one.plan([(0, 511)], "main", at_once=64)
+        assert [part.ranges for part in rest] == [[(401, 464)], [(465, 511)]]
+        for part in rest:
+            one.run(part, until="detached")
+        for part in rest:
+            one.run(part)
     servers.verified()

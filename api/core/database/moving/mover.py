@@ -21,6 +21,7 @@ from api.core.database.moving.record import Directory, Move, Owner
 from api.core.database.moving.tables import analyze, copy_partitions, find_tables
 from api.core.database.sessions import SlotRange
 from api.core.database.slot_map import MAP_PATIENCE_SECONDS, MAP_SECONDS, ranges_of
+from api.core.ids import SLOTS
 
 # Until then every process has read a map that was changed.
 _EVERYBODY_KNOWS_SECONDS = MAP_SECONDS + MAP_PATIENCE_SECONDS + 0.2
@@ -74,8 +75,8 @@ class Mover:
             record.DETACHED: self._clear,
         }
 
-    def plan(self, ranges: list[SlotRange], target: str) -> list[Move]:
-        """A move for each shard that has any of these slots; those that the target has stay.
+    def plan(self, ranges: list[SlotRange], target: str, at_once: int = SLOTS) -> list[Move]:
+        """Moves of at most `at_once` slots of one shard; those that the target has stay.
 
         Raises:
             ShardError: another move has not come to its end, or there is no such shard.
@@ -91,18 +92,19 @@ class Mover:
         for source in by_owner:
             self._peers.of(source, slots.urls)
         return [
-            self._directory.plan(source, target, ranges_of(owned))
+            self._directory.plan(source, target, ranges_of(sorted(owned)[first : first + at_once]))
             for source, owned in by_owner.items()
+            for first in range(0, len(owned), at_once)
         ]
 
-    def run(self, move: Move) -> None:
-        """Do all steps that are left.
+    def run(self, move: Move, until: str = record.DONE) -> None:
+        """Do all steps that are left, or those `until` one is done.
 
         Raises:
             ShardError: a step cannot be done. The move can be resumed, or aborted.
         """
         self._tries = 0
-        while move.step not in record.ENDS:
+        while move.step not in (until, *record.ENDS):
             self._on_stage(Stage(move.step))
             try:
                 self._steps[move.step](move)
