@@ -40,7 +40,7 @@ def db(pooled: dict[str, str]) -> Iterator[Database]:
 
 
 def test_each_transaction_has_its_limits(db: Database) -> None:
-    for opened in (db.write_directory, db.read_directory, lambda: db.write(0, 7)):
+    for opened in (db.write_directory, db.read_directory):
         with opened() as session:
             assert [session.scalar(text(f"SHOW {name}")) for name in NAMES] == WANTED
     with db.read_directory_once() as questions:
@@ -49,6 +49,21 @@ def test_each_transaction_has_its_limits(db: Database) -> None:
     with db.write_directory_once() as commands:
         written = [commands.run(SHOW_AS_WRITER, name=name)[0].value for name in NAMES]
         assert written == WANTED
+
+
+def test_write_whose_position_is_noted_has_its_limits(pooled: dict[str, str]) -> None:
+    replica = {"DATABASE_REPLICA_URLS": pooled["DATABASE_URL"]}
+    db = Database(Settings.load(pooled | LIMITS | replica))
+    with db.write(0, 7) as session:
+        assert [session.scalar(text(f"SHOW {name}")) for name in NAMES] == WANTED
+    with db.write(0, 7) as session:
+        session.execute(text("CREATE TEMPORARY TABLE seen (name text) ON COMMIT DROP"))
+        session.execute(text("INSERT INTO seen VALUES ('here')"))
+        assert session.scalar(text("SELECT name FROM seen")) == "here"
+    with db.write_once(0, 7) as commands:
+        written = [commands.run(SHOW_AS_WRITER, name=name)[0].value for name in NAMES]
+        assert written == WANTED
+    db.dispose()
 
 
 def test_nothing_of_it_is_left_to_others(db: Database, pooled: dict[str, str]) -> None:
