@@ -1,8 +1,8 @@
-"""Redis as the broker of jobs, as kombu makes it; but every key has a life, and none is in the way.
+"""Redis as the broker of jobs, as kombu makes it; but every key has a life.
 
-Kombu keeps a table of which queue a message goes to, for ever, and sends nothing more once Redis
-has lost it. Here a message goes to the queue that is called as its exchange is. What waits for so
-long that every job in it has expired may go: what is to be done is kept in PostgreSQL.
+Kombu also keeps tables of which queue a message goes to, for ever; here that is the queue which is
+called as its exchange is. What waits for so long that every job in it has expired may go: what is
+to be done is kept in PostgreSQL.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ class JobChannel(kombu_redis.Channel):
         self, payload: Any, exchange: str, routing_key: str, pipe: Any, leftmost: bool = False
     ) -> None:
         super()._do_restore_message(payload, exchange, routing_key, pipe, leftmost)  # type: ignore[no-untyped-call]
-        pipe.pexpire(self._key(exchange, payload), _LIFE_MS)
+        for queue in self._lookup(exchange, routing_key):  # type: ignore[no-untyped-call]
+            pipe.pexpire(self._key(queue, payload), _LIFE_MS)
 
     def _key(self, queue: str, message: Any) -> str:
         return str(self._q_for_pri(queue, self._get_message_priority(message, reverse=False)))  # type: ignore[no-untyped-call]
