@@ -69,6 +69,7 @@ def explain(error: Exception) -> str | None:
     import redis  # noqa: PLC0415
     import sqlalchemy.exc  # noqa: PLC0415
 
+    from api.core.database.migrate import MigrationError  # noqa: PLC0415
     from api.core.embedded.errors import EmbeddedError  # noqa: PLC0415
     from api.core.errors import DomainError  # noqa: PLC0415
     from config.settings import SettingsError  # noqa: PLC0415
@@ -87,7 +88,8 @@ def explain(error: Exception) -> str | None:
         return f"DATABASE_URL: {first_line(error)}"
     if isinstance(error, redis.RedisError):
         return f"REDIS_URL: {first_line(error)}"
-    if isinstance(error, SettingsError | EmbeddedError | DomainError | OSError):
+    expected = SettingsError | EmbeddedError | DomainError | MigrationError | OSError
+    if isinstance(error, expected):
         return first_line(error)
     return None
 

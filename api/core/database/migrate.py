@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 from alembic.autogenerate import compare_metadata
@@ -56,11 +57,12 @@ class MigrationError(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """A database, and the lineages that it has."""
+    """A database, and the lineages that it has; `direct` where its address is for migrations."""
 
     shard: str
     url: str
     lineages: Sequence[str]
+    direct: bool
 
     def label(self, lineage: str) -> str:
         """What a lineage there is called in reports."""
@@ -181,7 +183,7 @@ def _main(settings: Settings) -> Place:
     url = settings.migration_database_url or settings.database_url
     if url is None:
         raise SettingsError("DATABASE_URL: Not set.")
-    return Place(MAIN, url, LINEAGES)
+    return Place(MAIN, url, LINEAGES, direct=settings.migration_database_url is not None)
 
 
 def _shards(settings: Settings, main: Place) -> list[Place]:
@@ -191,8 +193,13 @@ def _shards(settings: Settings, main: Place) -> list[Place]:
         if inspect(connection).has_table("shards"):
             for name, url in connection.execute(text("SELECT name, url FROM shards")):
                 urls[name] = url or ""
-    urls |= dict(settings.shard_urls) | dict(settings.migration_shard_urls)
-    return [Place(name, url, ("shard",)) for name, url in sorted(urls.items()) if name != MAIN]
+    direct = dict(settings.migration_shard_urls)
+    urls |= dict(settings.shard_urls) | direct
+    return [
+        Place(name, url, ("shard",), direct=name in direct)
+        for name, url in sorted(urls.items())
+        if name != MAIN
+    ]
 
 
 def _migrate(settings: Settings, place: Place, report: Report, target: str) -> None:
@@ -248,6 +255,7 @@ def _connection(settings: Settings, place: Place) -> Iterator[Connection]:
 def _locked_connection(settings: Settings, place: Place, report: Report) -> Iterator[Connection]:
     key = {"key": _ADVISORY_LOCK}
     with _connection(settings, place) as connection:
+        _refuse_pooler(connection, place)
         _wait_for_turn(connection, place, report)
         connection.execute(text(STATEMENT_TIMEOUT))
         connection.execute(text(LOCK_TIMEOUT))
@@ -258,6 +266,21 @@ def _locked_connection(settings: Settings, place: Place, report: Report) -> Iter
             connection.rollback()
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
             connection.commit()
+
+
+def _refuse_pooler(connection: Connection, place: Place) -> None:
+    """Take no lock that another client of the server process would have afterwards.
+
+    Who cancels a query says the server process by its id, so poolers give ids of their own.
+    """
+    served_by = connection.scalar(text("SELECT pg_backend_pid()"))
+    told: Any = connection.connection.dbapi_connection
+    if not place.direct and told.info.backend_pid != served_by:
+        name = "MIGRATION_DATABASE_URL" if place.shard == MAIN else "MIGRATION_SHARD_URLS"
+        raise SettingsError(
+            f"{name}: Not set, and the database of {place.shard!r} is behind a pooler, where no"
+            " lock and no timeout outlives a transaction."
+        )
 
 
 def _wait_for_turn(connection: Connection, place: Place, report: Report) -> None:
