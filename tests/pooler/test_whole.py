@@ -22,7 +22,7 @@ from tests.services.pgbouncer import PrivatePgBouncer
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs scripts/start")
 
 _CLIENTS = 12
-_LINKS = 60
+_LINKS = 24
 
 
 def test_links_are_made_followed_and_counted(bouncer: PrivatePgBouncer, tmp_path: Path) -> None:
