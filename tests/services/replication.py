@@ -59,6 +59,12 @@ class PostgresServer:
         os.kill(process, signal.SIGKILL)
         self._server._process.wait()  # type: ignore[union-attr] # it was started
 
+    def abandon(self) -> None:
+        """Let it end without finishing anything, if it runs: nobody needs its folder any more."""
+        process = self._server.process_id
+        if process is not None and self._server.exit_status() is None:
+            os.kill(process, signal.SIGQUIT)
+
     def ask(self, statement: str, *parameters: Any) -> Any:
         """The first column of the first row."""
         with closing(psycopg2.connect(self.url)) as connection:
@@ -111,6 +117,8 @@ class Replicated:
 
     def stop(self) -> None:
         """Stop everything."""
+        for server in (*self.standbys, self.primary):
+            server.abandon()
         for server in (*self.standbys, self.primary):
             server.stop()
 
