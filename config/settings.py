@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from config import kinds
 from config.plans import Plan, by_name, read_plans
 from config.private_files import make_once
+from config.redis_urls import is_cluster
 
 SERVICES = ("redirect", "api")
 _LONGEST_SOCKET_PATH = 100
@@ -514,6 +515,9 @@ def _checked(values: dict[str, Any]) -> dict[str, Any]:
     values["signpost_services"] = tuple(services)
     if values.get("oidc_issuer") and not values.get("oidc_audience"):
         raise SettingsError("OIDC_AUDIENCE: Needed with OIDC_ISSUER.")
+    jobs_in_redis = values.get("fetch_titles") and not values.get("amqp_url")
+    if jobs_in_redis and is_cluster(values.get("redis_url")):
+        raise SettingsError("FETCH_TITLES: Jobs cannot wait in a Redis Cluster: set AMQP_URL, too.")
     if values.get("force_https") and not values.get("trusted_proxies"):
         raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
     low = values.get("autoscale_min_workers", Settings.autoscale_min_workers)

@@ -51,7 +51,7 @@ def make_celery(settings: Settings) -> Celery | None:
         SettingsError: the only one is a Redis Cluster, in which Celery can keep no queue.
     """
     if settings.amqp_url is None and is_cluster(settings.redis_url):
-        raise SettingsError("REDIS_URL: Jobs cannot wait in a cluster: set AMQP_URL, too.")
+        raise SettingsError("REDIS_URL: Jobs cannot wait in a Redis Cluster: set AMQP_URL, too.")
     broker = settings.amqp_url or settings.redis_url
     if broker is None:
         return None

@@ -58,7 +58,9 @@ def test_every_node_is_reached_as_the_whole_is() -> None:
 
 
 def test_jobs_in_a_cluster_are_refused_in_one_line() -> None:
-    with pytest.raises(SettingsError, match=r"^REDIS_URL: .*cluster.*AMQP_URL.*$"):
+    with pytest.raises(SettingsError, match=r"^FETCH_TITLES: .*Cluster.*AMQP_URL.*$"):
+        Settings.load({"REDIS_URL": CLUSTER, "FETCH_TITLES": "true"})
+    with pytest.raises(SettingsError, match=r"^REDIS_URL: .*Cluster.*AMQP_URL.*$"):
         make_celery(Settings.load({"REDIS_URL": CLUSTER}))
     assert make_celery(
         Settings.load({"REDIS_URL": CLUSTER, "AMQP_URL": "amqp://guest:guest@mq.test/"})
