@@ -16,9 +16,9 @@ from tests.running import ROOT
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the scheduler's statistics")
 def test_a_load_that_rises_brings_workers_and_one_that_falls_ends_them(tmp_path: Path) -> None:
     picture = tmp_path / "load.svg"
-    options = ["--seconds", "60", "--most", "150", "--max", "2", "--json", "--picture", picture]
+    options = ["--seconds", "60", "--most", "80", "--busy", "25", "--max", "2"]
     done = subprocess.run(
-        [sys.executable, ROOT / "bench" / "autoscale", *options],
+        [sys.executable, ROOT / "bench" / "autoscale", *options, "--json", "--picture", picture],
         check=True, capture_output=True, text=True, timeout=170,
     )  # fmt: skip
     seconds = json.loads(done.stdout)
