@@ -62,6 +62,7 @@ def test_every_database_is_migrated(urls: tuple[str, str]) -> None:
     again = json.loads(run("--json", **places).stdout)
     assert again == {
         "lines": ["directory: up to date", "shard: up to date", "shard second: up to date"],
+        "steps": [],
         "failure": None,
     }
     checked = run("--check", **places)
@@ -119,9 +120,14 @@ def test_a_pooler_is_gone_round(urls: tuple[str, str]) -> None:
         "SHARD_URLS": f"second={pooler}",
         "MIGRATION_SHARD_URLS": f"second={urls[1]}",
     }
-    done = run(**environ)
+    done = run("--json", **environ)
     assert done.returncode == 0, done.stderr
-    assert f"shard second: empty -> {newest_revision('shard')}\n" in done.stdout
+    outcome = json.loads(done.stdout)
+    assert outcome["lines"][-1] == f"shard second: empty -> {newest_revision('shard')}"
+    last = outcome["steps"][-1]
+    assert (last["database"], last["revision"]) == ("shard second", newest_revision("shard"))
+    assert len(outcome["steps"]) == len(revisions("directory")) + 2 * len(revisions("shard"))
+    assert 0 < sum(step["seconds"] for step in outcome["steps"]) < 60
 
 
 def test_a_database_of_newer_code_is_left_as_it_is(urls: tuple[str, str]) -> None:

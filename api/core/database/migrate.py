@@ -32,6 +32,7 @@ from config.settings import Settings, SettingsError
 __all__ = [
     "LINEAGES",
     "MigrationError",
+    "Step",
     "connect",
     "differences",
     "migrate",
@@ -49,6 +50,18 @@ _LOCK_PAUSE_SECONDS = 2.0
 _TURN_SECONDS = 0.5
 
 Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A revision that was applied, or taken back, and how long that took."""
+
+    database: str
+    revision: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.database}: {self.revision} {self.seconds:.2f} s"
 
 
 class MigrationError(Exception):
@@ -69,12 +82,17 @@ class Place:
         return lineage if self.shard == MAIN else f"{lineage} {self.shard}"
 
 
-def migrate(settings: Settings, report: Report = print, target: str = HEAD) -> None:
+def migrate(
+    settings: Settings,
+    report: Report = print,
+    target: str = HEAD,
+    on_step: Callable[[Step], None] = lambda _step: None,
+) -> None:
     """Apply what is missing to each lineage of each database, one process at a time.
 
-    Says what it does. What was applied stays applied: the next run goes on behind it. A shard that
-    cannot be migrated keeps no other from being. A database of newer code stays as it is: the code
-    before a release must live with the schema behind it.
+    Says what it does; `on_step` is told each revision. What was applied stays applied: the next
+    run goes on behind it. A shard that cannot be migrated keeps no other from being. A database of
+    newer code stays as it is: the code before a release must live with the schema behind it.
 
     Raises:
         SettingsError: there is no `DATABASE_URL`.
@@ -84,7 +102,10 @@ def migrate(settings: Settings, report: Report = print, target: str = HEAD) -> N
     main = _main(settings)
 
     def do(place: Place) -> None:
-        _migrate(settings, place, report, target)
+        with _locked_connection(settings, place, report) as connection:
+            for lineage in place.lineages:
+                label = place.label(lineage)
+                _migrate_lineage(connection, lineage, label, report, target, on_step)
 
     # Backwards the shards go first: the directory knows which there are.
     if target == HEAD:
@@ -202,14 +223,13 @@ def _shards(settings: Settings, main: Place) -> list[Place]:
     ]
 
 
-def _migrate(settings: Settings, place: Place, report: Report, target: str) -> None:
-    with _locked_connection(settings, place, report) as connection:
-        for lineage in place.lineages:
-            _migrate_lineage(connection, lineage, place.label(lineage), report, target)
-
-
 def _migrate_lineage(
-    connection: Connection, lineage: str, label: str, report: Report, target: str
+    connection: Connection,
+    lineage: str,
+    label: str,
+    report: Report,
+    target: str,
+    on_step: Callable[[Step], None],
 ) -> None:
     before = current_revision(connection, lineage)
     if not is_known(lineage, before):
@@ -217,7 +237,9 @@ def _migrate_lineage(
         return
 
     def tell(revision: str, seconds: float) -> None:
-        report(f"{label}: {revision} {seconds:.2f} s")
+        step = Step(label, revision, round(seconds, 3))
+        report(str(step))
+        on_step(step)
 
     for tries_left in reversed(range(_LOCK_TRIES)):
         try:
