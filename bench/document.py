@@ -6,18 +6,19 @@ from pathlib import Path
 
 from api.core.embedded.errors import EmbeddedError
 
-_BEGIN = "<!-- Written by scripts/bench --write: changes up to the end mark are lost. -->"
-_END = "<!-- The end of what scripts/bench writes. -->"
+_BEGIN = "<!-- Written by {by} --write: changes up to the end mark are lost. -->"
+_END = "<!-- The end of what {by} writes. -->"
 
 
-def replace_figures(path: Path, figures: str) -> None:
-    """Replace what stands between the marks.
+def replace_figures(path: Path, figures: str, by: str = "scripts/bench") -> None:
+    """Replace what stands between the marks of a bench.
 
     Raises:
         EmbeddedError: the marks are not there.
     """
-    before, begin, rest = path.read_text().partition(_BEGIN)
-    _, end, after = rest.partition(_END)
+    mark = _BEGIN.format(by=by)
+    before, begin, rest = path.read_text().partition(mark)
+    _, end, after = rest.partition(_END.format(by=by))
     if not begin or not end:
-        raise EmbeddedError(f"{path} has no marks between which figures belong: {_BEGIN}")
+        raise EmbeddedError(f"{path} has no marks between which figures belong: {mark}")
     path.write_text(f"{before}{begin}\n{figures}{end}{after}")

@@ -131,7 +131,7 @@ def machine(cores: Sized) -> dict[str, str]:
     """What the figures depend on."""
     return {
         "cores": str(len(cores)),
-        "processor": _processor(),
+        "processor": processor(),
         "load before": f"{os.getloadavg()[0]:.1f}",
         "Python": platform.python_version(),
         "gunicorn": version("gunicorn"),
@@ -171,7 +171,8 @@ def _panel(comparison: Comparison) -> chart.Panel:
     return chart.Panel(title=comparison.title, bars=bars)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What the machine calls its processor."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -39,6 +39,11 @@ class PostgresServer:
         self._server = EmbeddedPostgres(folder, port=port, options=_OPTIONS)
         self.url = self._server.url
 
+    @property
+    def process_id(self) -> int | None:
+        """The postmaster's id, while there is one."""
+        return self._server.process_id
+
     def start(self) -> None:
         """Start, and wait until it answers."""
         self._server.start()

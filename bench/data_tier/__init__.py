@@ -1,0 +1,1 @@
+"""How the data tier carries reads: replicas, shards, pools, and lists over shards."""
