@@ -92,7 +92,7 @@ OTHERS = (
     "/audit-events?target=link:4&action=link.create&actor=user:4",
     "/audit-events?after=2026-06-01T00:00:00Z",
     "/audit-events?before=2027-06-01T00:00:00Z",
-    "/stats?from=2026-10-01&interval=hour&timezone=Asia/Kathmandu&group_by=country",
+    "/stats?from=2026-10-01&to=2026-11-01&interval=hour&timezone=Asia/Kathmandu&group_by=country",
     "/stats?tag=tag7&bots=include",
     "/stats?domain=sign.test&interval=week",
     "/stats/orphans?interval=hour",
