@@ -20,6 +20,7 @@ PAGE = MAX_LIMIT + 1
 SMALL_TABLES = {
     "click_count_progress",  # a row
     "shards",  # a row for each
+    "slot_moves",  # a row for each move that somebody asked for
     "slots",  # at most 1,024
     "slot_map",  # a row
     "target_rule_changes",  # no more than there may be rules, which are bounded
