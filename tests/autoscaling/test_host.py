@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -170,6 +171,16 @@ def test_profile_says_what_to_install(tmp_path: Path, site: RunningSignpost) -> 
     done = run(site, "-c", program)
     assert done.returncode == 1
     assert "pip install py-spy" in done.stderr
+
+
+def test_profile_explains_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    explain = runpy.run_path(str(ROOT / "scripts" / "profile"), run_name="profile")["explain"]
+    # py-spy's own words to somebody who is not root.
+    said = explain("Permission Denied: Try running again with elevated permissions\n", 4711)
+    assert said.startswith("this user may not look into process 4711")
+    assert "--cap-add SYS_PTRACE" in said
+    assert explain("starting\nError: Failed to find python version\n", 1).startswith("Error: Fail")
 
 
 @pytest.mark.slow
