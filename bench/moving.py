@@ -41,6 +41,7 @@ _SEGMENT_CLICKS = 2_000
 _VISITORS = 6
 _WRITERS = 2
 _WATCH_SECONDS = 0.02
+_WARM_SECONDS = 3.0
 _PATIENCE_SECONDS = 120.0
 
 
@@ -102,7 +103,7 @@ class Users:
         self._ids = ids
         self._rate = rate
         self._end = threading.Event()
-        self._phase = "before"
+        self._phase = "warm"
         self.durations: dict[tuple[str, str], list[float]] = {}
         self.answers: Counter[str] = Counter()
 
@@ -184,12 +185,14 @@ def measure_move(
     users = Users(system, slugs, ids, rate)
     with users.about():
         say("users come")
-        system.wait(seconds)
+        _pause(system, _WARM_SECONDS)
+        users.enter("before")
+        _pause(system, seconds)
         users.enter("during")
         say("moving")
         moments, rows = _move(system)
         users.enter("after")
-        system.wait(1.0)
+        _pause(system, 1.0)
     counted = _wait_for_clicks(system, second, clicks + users.answers["visit 302"])
     verdict = json.loads(system.run_script("scripts/shards", "verify", "--json"))
     if not verdict["ok"]:
@@ -215,6 +218,13 @@ def measure_move(
         clicks_answered=clicks + users.answers["visit 302"],
         clicks_counted=counted,
     )
+
+
+def _pause(system: PrivateSystem, seconds: float) -> None:
+    """Sleep, also while processes end, of which `wait` is told."""
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        system.wait(left)
 
 
 def _make_links(system: PrivateSystem, count: int) -> tuple[list[str], list[int]]:
@@ -281,7 +291,7 @@ def _move(system: PrivateSystem) -> tuple[dict[str, float], int]:
             system.wait(_WATCH_SECONDS)
     output, complaints = mover.communicate()
     if mover.returncode != 0:
-        raise EmbeddedError(f"the move failed: {complaints}")
+        raise EmbeddedError(f"the move failed: {complaints.strip().splitlines()[-1]}")
     moments.setdefault("done", time.monotonic())
     (moved,) = json.loads(output)["moves"]
     return moments, sum(moved["rows"].values())

@@ -263,3 +263,25 @@ def test_segments_are_counted_once_whenever_they_come(servers: TwoServers) -> No
         for part in rest:
             one.run(part)
     servers.verified()
+
+
+@pytest.mark.slow
+def test_a_move_waits_for_who_has_begun_to_write_for_however_long(servers: TwoServers) -> None:
+    """A replication slot can be made only when all transactions of before have ended."""
+    writer = servers.engines["main"].connect()
+    writer.execute(text("INSERT INTO click_horizons VALUES (-1, 3, now())"))
+    process = servers.script(
+        "scripts/shards", "move", "--slots", "5", "--to", "second", "--grace=0"
+    )
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    try:
+        wait_for(lambda: count(servers, "main", waits))
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(11)
+        writer.rollback()
+        assert process.wait(60) == 0
+    finally:
+        writer.close()
+        process.kill()
+        process.wait()
+    servers.move("--slots", "5", "--to", "main", "--grace", "0")

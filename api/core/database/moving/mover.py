@@ -28,7 +28,7 @@ _EVERYBODY_KNOWS_SECONDS = MAP_SECONDS + MAP_PATIENCE_SECONDS + 0.2
 _POLL_SECONDS = 0.1
 _CLOSED_POLL_SECONDS = 0.02
 # So near that the rest is a matter of moments.
-_NEAR_BYTES = 1_000_000
+_NEAR_BYTES = 4_000_000
 # Writers answer 503 after ten seconds: from the closing to the last check before the new owner.
 _CLOSED_SECONDS = 6.0
 _TRIES = 3

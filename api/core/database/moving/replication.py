@@ -90,6 +90,8 @@ def begin(source: Peer, target: Peer, move: Move) -> None:
             " WITH (publish = 'insert, update, delete', publish_via_partition_root = true)"
         )
     with source.outside() as connection:
+        # It waits for all transactions that have begun; nobody waits for it meanwhile.
+        connection.exec_driver_sql("SET lock_timeout = 0")
         query = text("SELECT pg_create_logical_replication_slot(:name, 'pgoutput')")
         connection.execute(query, {"name": move.name})
     with target.transaction() as connection:
