@@ -52,7 +52,7 @@ class MoveFigures:
     links: int
     clicks: int
     rows: int
-    # By step: how long it took to be done.
+    # By step: how long it took until it was done, summed over the parts of the move.
     steps: dict[str, float]
     seconds: float
     closed_seconds: float
@@ -81,7 +81,7 @@ class MoveFigures:
             ("the move, without the grace", f"{self.seconds:.1f} s"),
             ("  in rows of all tables", f"{self.rows_per_second:,.0f} rows/s"),
             *((f"  {step}, after", f"{took:.1f} s") for step, took in self.steps.items()),
-            ("closed to writes", f"{self.closed_seconds:.1f} s"),
+            ("closed to writes, at the longest", f"{self.closed_seconds:.1f} s"),
             ("redirects before", str(self.redirects_before)),
             ("redirects during", str(self.redirects_during)),
             ("writes before", str(self.writes_before)),
@@ -168,6 +168,7 @@ def measure_move(
     clicks: int,
     rate: float,
     seconds: float,
+    at_once: int,
     say: Callable[[str], object],
 ) -> MoveFigures:
     """Fill a system, let users come, and move all of its slots to the second server.
@@ -190,24 +191,30 @@ def measure_move(
         _pause(system, seconds)
         users.enter("during")
         say("moving")
-        moments, rows = _move(system)
+        moments, rows = _move(system, at_once)
         users.enter("after")
         _pause(system, 1.0)
     counted = _wait_for_clicks(system, second, clicks + users.answers["visit 302"])
     verdict = json.loads(system.run_script("scripts/shards", "verify", "--json"))
     if not verdict["ok"]:
         raise EmbeddedError(f"not all is where it should be: {verdict}")
-    took = moments["detached"] - moments["begun"]
+    took = max(at for (_, step), at in moments.items() if step == "detached") - min(
+        moments.values()
+    )
     ordered = sorted(moments.items(), key=lambda moment: moment[1])
+    steps: Counter[str] = Counter()
+    for (_, before), ((_, step), at) in itertools.pairwise(ordered):
+        steps[step] += at - before
+    parts = {part for part, step in moments if step == "closed"}
     steps = {step: at - before for (_, before), (step, at) in itertools.pairwise(ordered)}
     good = users.answers["visit 302"] + users.answers["write 200"]
     return MoveFigures(
         links=links,
         clicks=clicks,
         rows=rows,
-        steps=steps,
+        steps=dict(steps),
         seconds=took,
-        closed_seconds=moments["opened"] - moments["closed"],
+        closed_seconds=max(moments[part, "opened"] - moments[part, "closed"] for part in parts),
         rows_per_second=rows / took,
         redirects_before=users.summed("visit", "before"),
         redirects_during=users.summed("visit", "during"),
@@ -269,14 +276,14 @@ def _make_clicks(system: PrivateSystem, ids: list[int], count: int) -> None:
     system.run_script("scripts/consume-clicks", "--once")
 
 
-def _move(system: PrivateSystem) -> tuple[dict[str, float], int]:
-    """Move everything; when each step was done, and how many rows there were."""
+def _move(system: PrivateSystem, at_once: int) -> tuple[dict[tuple[int, str], float], int]:
+    """Move everything; when each step of each part was done, and how many rows there were."""
     arguments = ["scripts/shards", "move", "--slots", "0-1023", "--to", "second"]
-    moments = {"begun": time.monotonic()}
+    moments = {(0, "begun"): time.monotonic()}
     with closing(psycopg2.connect(system.postgres.url)) as connection:
         connection.autocommit = True
         mover = subprocess.Popen(
-            [sys.executable, *arguments, "--grace", "1", "--at-once", "1024", "--json"],
+            [sys.executable, *arguments, "--grace", "1", "--at-once", str(at_once), "--json"],
             cwd=ROOT,
             env=system.environ(),
             stdout=subprocess.PIPE,
@@ -285,16 +292,15 @@ def _move(system: PrivateSystem) -> tuple[dict[str, float], int]:
         )
         while mover.poll() is None:
             with connection.cursor() as cursor:
-                cursor.execute("SELECT step FROM slot_moves")
-                if found := cursor.fetchone():
-                    moments.setdefault(found[0], time.monotonic())
+                cursor.execute("SELECT id, step FROM slot_moves")
+                for part in cursor.fetchall():
+                    moments.setdefault(part, time.monotonic())
             system.wait(_WATCH_SECONDS)
     output, complaints = mover.communicate()
     if mover.returncode != 0:
         raise EmbeddedError(f"the move failed: {complaints.strip().splitlines()[-1]}")
-    moments.setdefault("done", time.monotonic())
-    (moved,) = json.loads(output)["moves"]
-    return moments, sum(moved["rows"].values())
+    moves = json.loads(output)["moves"]
+    return moments, sum(sum(move["rows"].values()) for move in moves)
 
 
 def _wait_for_clicks(system: PrivateSystem, second: EmbeddedPostgres, expected: int) -> int:

@@ -72,9 +72,8 @@ def digest(
     connection: Connection, table: SlotTable, ranges: Sequence[SlotRange]
 ) -> dict[int, Digest]:
     """What a table has of some slots, computed columns included."""
-    columns = ", ".join(f'"{column}"' for column in table.columns)
     query = text(
-        f"SELECT slot, count(*), sum(hashtextextended(ROW({columns})::text, 0))"
+        f"SELECT slot, count(*), sum(hash_record_extended(ROW({table.hashed}), 0))"
         f' FROM "{table.name}" WHERE {condition(ranges)} GROUP BY slot'
     )
     return {slot: Digest(rows, int(hashes)) for slot, rows, hashes in connection.execute(query)}

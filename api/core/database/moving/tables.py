@@ -20,8 +20,11 @@ _OTHERS = ["ingested_segments", "slots"]
 _TABLES = text(
     """
     SELECT held.relname AS name, held.relkind = 'p' AS divided,
-        (SELECT array_agg(attname::text ORDER BY attname) FROM pg_attribute
-         WHERE attrelid = held.oid AND attnum > 0 AND NOT attisdropped) AS columns
+        (SELECT string_agg(quote_ident(attname) ||
+            CASE WHEN atttypid = 'tsvector'::regtype THEN '::text' ELSE '' END, ', '
+            ORDER BY attname)
+         FROM pg_attribute
+         WHERE attrelid = held.oid AND attnum > 0 AND NOT attisdropped) AS hashed
     FROM pg_class AS held
     JOIN pg_index AS key ON key.indrelid = held.oid AND key.indisprimary
     JOIN pg_attribute AS first
@@ -66,7 +69,8 @@ class SlotTable:
     name: str
     # Whether it is divided into partitions.
     divided: bool
-    columns: tuple[str, ...]
+    # Its columns, as SQL that PostgreSQL can hash.
+    hashed: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def find_tables(connection: Connection) -> list[SlotTable]:
         sqlalchemy.exc.ProgrammingError: the database has no schema.
     """
     rows = connection.execute(_TABLES, {"others": _OTHERS})
-    return [SlotTable(row.name, row.divided, tuple(row.columns)) for row in rows]
+    return [SlotTable(row.name, row.divided, row.hashed) for row in rows]
 
 
 def find_leaves(connection: Connection, tables: Sequence[SlotTable]) -> list[str]:
