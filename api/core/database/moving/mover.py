@@ -18,6 +18,7 @@ from api.core.database.moving.errors import MoveDelayed, RowsDiffer, ShardError
 from api.core.database.moving.peers import Peer, Peers
 from api.core.database.moving.ranges import slots_in
 from api.core.database.moving.record import Directory, Move, Owner
+from api.core.database.moving.requirements import check_server
 from api.core.database.moving.tables import analyze, copy_partitions, find_tables
 from api.core.database.sessions import SlotRange
 from api.core.database.slot_map import MAP_PATIENCE_SECONDS, MAP_SECONDS, ranges_of
@@ -148,6 +149,8 @@ class Mover:
         with target.connect() as connection, connection.begin():
             begun = replication.exists(connection, move)
         if not begun:
+            for peer in (source, target):
+                check_server(peer)
             replication.check(source, target)
             self._copy_partitions(move)
             for peer in (source, target):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2.extensions
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from api.core.database.moving.errors import ShardError
@@ -47,6 +48,19 @@ class Peer:
         """A connection on which a transaction is begun with `begin()`, and lasts for its block."""
         return self._engine.connect()
 
+    def refuse_pooler(self, connection: Connection) -> None:
+        """Make sure that the server itself was reached: locks and settings are of a connection.
+
+        Who cancels a query says the server process by its id, so poolers give ids of their own.
+
+        Raises:
+            ShardError: somebody is between.
+        """
+        told: Any = connection.connection.dbapi_connection
+        if told.info.backend_pid != connection.scalar(text("SELECT pg_backend_pid()")):
+            name = "MIGRATION_DATABASE_URL" if self.name == MAIN else "MIGRATION_SHARD_URLS"
+            raise ShardError(f"{self.name} is behind a pooler: name its own address in {name}")
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """A connection for one transaction, committed at the end."""
@@ -86,7 +100,8 @@ class Peers:
             return self.main
         if name not in urls:
             raise ShardError(f"there is no shard {name}: add it first")
-        url = dict(self._settings.shard_urls).get(name)
+        known = dict(self._settings.shard_urls) | dict(self._settings.migration_shard_urls)
+        url = known.get(name)
         if url is None and (kept := urls[name]):
             url = database_url(kept)
         if url is None:

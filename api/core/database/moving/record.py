@@ -167,6 +167,7 @@ def only_mover(main: Peer) -> Iterator[Directory]:
     """
     with main.connect() as connection:
         with connection.begin():
+            main.refuse_pooler(connection)
             query = text("SELECT pg_try_advisory_lock(:key)")
             if not connection.scalar(query, {"key": _ADVISORY_LOCK}):
                 raise ShardError("another process works on the shards: wait for it, or end it")

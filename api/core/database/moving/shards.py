@@ -16,25 +16,9 @@ from api.core.database.moving.mover import told_facts
 from api.core.database.moving.peers import Peer, Peers
 from api.core.database.moving.ranges import slots_in, told
 from api.core.database.moving.record import Directory, find_moves, read_slots
+from api.core.database.moving.requirements import check_server
 from api.core.database.moving.tables import SlotTable, find_tables, whole
 from api.core.database.slot_map import MAIN, Slots, ranges_of
-
-# Row filters, and triggers that are replaced.
-_LEAST_VERSION = 150_000
-_SERVER = text(
-    """
-    SELECT current_setting('server_version_num')::int AS version,
-        current_setting('wal_level') AS wal_level,
-        current_setting('max_replication_slots')::int
-            - (SELECT count(*) FROM pg_replication_slots) AS free_slots,
-        current_setting('max_wal_senders')::int
-            - (SELECT count(*) FROM pg_stat_replication) AS free_senders,
-        current_setting('max_logical_replication_workers')::int AS workers,
-        to_regclass('workspaces') IS NOT NULL AS is_directory
-    """
-)
-# A move takes one, and one more for each table that is copied at the same time.
-_NEEDED = 3
 
 
 @dataclass
@@ -56,26 +40,6 @@ class Verdict:
         }
 
 
-def check_server(peer: Peer) -> None:
-    """Whether slots can move to a server, and from it.
-
-    Raises:
-        ShardError: it lacks something.
-    """
-    with peer.transaction() as connection:
-        found = connection.execute(_SERVER).one()
-    complaints = {
-        f"PostgreSQL {_LEAST_VERSION // 10_000} or newer is needed": found.version < _LEAST_VERSION,
-        f"wal_level must be logical, and is {found.wal_level}": found.wal_level != "logical",
-        f"fewer than {_NEEDED} of max_replication_slots are free": found.free_slots < _NEEDED,
-        f"fewer than {_NEEDED} of max_wal_senders are free": found.free_senders < _NEEDED,
-        f"max_logical_replication_workers is below {_NEEDED}": found.workers < _NEEDED,
-    }
-    for complaint, is_so in complaints.items():
-        if is_so:
-            raise ShardError(f"{peer.name}: {complaint}")
-
-
 def add_shard(
     directory: Directory,
     peers: Peers,
@@ -94,7 +58,7 @@ def add_shard(
         check_server(peer)
     report("the servers can replicate to each other")
     with shard.transaction() as connection:
-        if connection.execute(_SERVER).one().is_directory:
+        if connection.scalar(text("SELECT to_regclass('workspaces') IS NOT NULL")):
             raise ShardError(f"{shard.name}: this database is the directory of an installation")
     with shard.connect() as connection:
         move(connection, "shard", HEAD)
