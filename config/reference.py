@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from config.settings import Settings
+from config.settings import GROUPS, Settings
 
 _INTRODUCTION = """\
 # Settings
 
 Every setting is an environment variable, read once at the start. An empty value is as good as \
 none; a wrong one stops the start with one line that names it. `scripts/settings --write` makes \
-this page from `config/settings.py`.
-
+this page from `config/groups/`.
+"""
+_HEADER = """
 | setting | default | meaning |
 | --- | --- | --- |
 """
@@ -22,20 +23,24 @@ this page from `config/settings.py`.
 _TOLD = frozenset({"autoscale_max_workers", "web_concurrency"})
 
 
-def reference() -> Iterator[tuple[str, str, str]]:
-    """Name, default and meaning of each setting."""
-    for item in fields(Settings):
+def reference(group: type[Any] = Settings) -> Iterator[tuple[str, str, str]]:
+    """Name, default and meaning of each setting, or of those of a group."""
+    for item in fields(group):
         default = "" if item.name in _TOLD else _shown(item.default)
         yield item.name.upper(), default or "see there", item.metadata["meaning"]
 
 
 def markdown() -> str:
     """The page."""
+    return _INTRODUCTION + "".join(map(_section, GROUPS))
+
+
+def _section(group: type[Any]) -> str:
     rows = (
         f"| `{name}` | {'' if default == 'see there' else f'`{default}`'} | {meaning} |\n"
-        for name, default, meaning in reference()
+        for name, default, meaning in reference(group)
     )
-    return _INTRODUCTION + "".join(rows)
+    return f"\n## {(group.__doc__ or '').rstrip('.')}\n{_HEADER}" + "".join(rows)
 
 
 def _shown(default: Any) -> str:

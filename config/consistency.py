@@ -1,0 +1,47 @@
+"""What the type of one setting cannot say: which of them go together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from config.declaring import SettingsError
+from config.groups.server import SERVICES, ServerSettings
+from config.plans import by_name
+from config.redis_urls import is_cluster
+
+
+def checked(values: dict[str, Any]) -> dict[str, Any]:
+    """Settle what one field's type cannot say."""
+    shards = [name for name, _ in values.get("shard_urls", ())]
+    if "main" in shards:
+        raise SettingsError("SHARD_URLS: The shard `main` is at DATABASE_URL.")
+    if len(set(shards)) < len(shards):
+        raise SettingsError("SHARD_URLS: A shard is named twice.")
+    services = values.get("signpost_services", SERVICES)
+    if services in ((), ("all",)):
+        services = SERVICES
+    unknown = sorted(set(services) - set(SERVICES))
+    if unknown:
+        raise SettingsError(f"SIGNPOST_SERVICES: Unknown service {unknown[0]!r}.")
+    values["signpost_services"] = tuple(services)
+    if values.get("oidc_issuer") and not values.get("oidc_audience"):
+        raise SettingsError("OIDC_AUDIENCE: Needed with OIDC_ISSUER.")
+    jobs_in_redis = values.get("fetch_titles") and not values.get("amqp_url")
+    if jobs_in_redis and is_cluster(values.get("redis_url")):
+        raise SettingsError("FETCH_TITLES: Jobs cannot wait in a Redis Cluster: set AMQP_URL, too.")
+    if values.get("force_https") and not values.get("trusted_proxies"):
+        raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
+    low = values.get("autoscale_min_workers", ServerSettings.autoscale_min_workers)
+    if low > values.setdefault(
+        "autoscale_max_workers", max(low, ServerSettings.autoscale_max_workers)
+    ):
+        raise SettingsError("AUTOSCALE_MAX_WORKERS: Must not be less than AUTOSCALE_MIN_WORKERS.")
+    if values.get("tls_key") and not values.get("tls_certificate"):
+        raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
+    names = by_name(values.get("plans", ()))
+    if values.get("default_plan", "standard") not in names:
+        raise SettingsError(f"DEFAULT_PLAN: No such plan; there are: {', '.join(names)}.")
+    home = Path(values.get("signpost_home", "var"))
+    values["signpost_home"] = home.expanduser().resolve()
+    return values
