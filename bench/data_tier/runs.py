@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from api.core.embedded.errors import EmbeddedError
@@ -171,7 +172,7 @@ class Bench:
         task = {"ids": rows.ids, "kind": kind, "seconds": self.seconds, "servers": list(servers)}
         home = self.folder / "home"
         home.mkdir(exist_ok=True)
-        settings = {"REDIS_URL": self.redis.url, "SECRET_KEY": "of this bench only " * 2}
+        settings = {"REDIS_URL": self.redis.url, "SECRET_KEY": token_hex()}
         done = subprocess.run(
             [sys.executable, "-m", "bench.data_tier.load"],
             input=json.dumps(task | {"readers": readers or self.readers}),
