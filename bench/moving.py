@@ -206,7 +206,6 @@ def measure_move(
     for (_, before), ((_, step), at) in itertools.pairwise(ordered):
         steps[step] += at - before
     parts = {part for part, step in moments if step == "closed"}
-    steps = {step: at - before for (_, before), (step, at) in itertools.pairwise(ordered)}
     good = users.answers["visit 302"] + users.answers["write 200"]
     return MoveFigures(
         links=links,
