@@ -1,6 +1,6 @@
 """How a Redis is named: one server by one URL, a cluster by the URLs of some of its nodes in one.
 
-`redis+cluster://user:password@a:7000,b:7001,c:7002` (with TLS `rediss+cluster://`) is a cluster, of
+`redis+cluster://a:7000,b:7001,c:7002` (with TLS `rediss+cluster://`) is a cluster, of
 which any node that answers tells the others. Several nodes can be nothing else, so that the short
 form `redis://a:7000,b:7001` means the same.
 """

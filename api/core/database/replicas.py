@@ -185,5 +185,5 @@ def _least_busy(replicas: Sequence[Replica]) -> Replica:
     """The less busy of two by chance: near to the least busy, without all running to the same."""
     if len(replicas) == 1:
         return replicas[0]
-    one, other = random.sample(replicas, 2)
+    one, other = random.sample(replicas, 2)  # nosec B311
     return one if one.busy <= other.busy else other
