@@ -15,6 +15,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from api.core import refusals  # noqa: E402
 from api.core.database import gevent_wait  # noqa: E402
+from api.core.worker import Worker  # noqa: E402
 from config.logging import configure_logging  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
 from config.tls import server_context  # noqa: E402
@@ -114,7 +115,8 @@ def post_worker_init(worker: Any) -> None:
     if worker.age == 1:  # workers are counted as they are forked, also those that replace others
         runtime.start_first_worker()
     worker.before_stop = runtime.end_answers
-    worker.report_load(_settings.load_path)
+    if isinstance(worker, Worker):  # not where another class was asked for, to compare
+        worker.report_load(_settings.load_path)
     # What is answered before it is parsed is in no access log, and knows no PROXY protocol.
     make_fast = worker.wsgi.extensions.get("signpost.fast")
     if make_fast and not worker.cfg.accesslog and worker.cfg.proxy_protocol == "off":
@@ -124,5 +126,6 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(_server: Any, worker: Any) -> None:
     """Seal the spool. gunicorn may call this in the master, too, for a worker that was lost."""
     if worker.pid == os.getpid() and worker.booted:
-        worker.end_report()
+        if isinstance(worker, Worker):
+            worker.end_report()
         worker.wsgi.extensions["signpost"].stop_worker()

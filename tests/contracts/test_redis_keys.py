@@ -144,7 +144,11 @@ def test_key_that_nobody_knows_or_that_has_no_life_is_found(server: redis.Redis)
         server.delete(name)
 
 
-def test_what_waits_in_one_list_is_bounded(server: redis.Redis) -> None:
+def test_what_waits_in_one_list_is_bounded(
+    environ_here: dict[str, str], server: redis.Redis
+) -> None:
+    use_jobs(Settings.load(environ_here))
     (row,) = [row for row in documented("one") if row.kind == "list"]
-    each = server.memory_usage("signpost:jobs:signpost.jobs", samples=0) / 50  # type: ignore[operator]
+    name = "signpost:jobs:signpost.jobs"
+    each = server.memory_usage(name, samples=0) / server.llen(name)  # type: ignore[operator]
     assert each * MAX_WAITING < row.size_bytes

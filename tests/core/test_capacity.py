@@ -112,6 +112,7 @@ def test_start_says_it_once_and_its_master_connects_to_nothing(
     settings = {"DATABASE_URL": database_url, "REDIS_URL": os.environ["TEST_REDIS_URL"]}
     with running(tmp_path / "home", **settings, DB_POOL_SIZE="60") as site:
         wait_until(lambda: "may refuse connections" in site.output, 20)
+        wait_until((site.home / "admin.key").exists, 20)
         (master,) = [pid for pid, line in site.children().items() if "gunicorn" in line]
         sockets = {
             target.removeprefix("socket:[").removesuffix("]")

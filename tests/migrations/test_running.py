@@ -210,7 +210,10 @@ def test_who_is_killed_is_followed_by_one_that_goes_on(urls: tuple[str, str]) ->
     process = subprocess.Popen(
         command, env=os.environ | {"DATABASE_URL": urls[0]}, stdout=subprocess.DEVNULL
     )
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation'")
+    waiting = text(
+        "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND database ="
+        " (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
     deadline = time.monotonic() + 20
     with engine.connect() as watcher:
         while not watcher.scalar(waiting):

@@ -41,11 +41,10 @@ def sessions(url: str) -> bool:
 
 def single_statements(url: str) -> bool:
     """The connections of statements that are transactions of their own."""
-    from api.core.database.engines import make_connections, make_engine
+    from api.core.database.servers import Server
 
     settings = Settings.load({"DATABASE_URL": url})
-    engine = make_engine(cast(str, settings.database_url), settings)
-    connections = make_connections(engine, settings)
+    connections = Server("tls", cast(str, settings.database_url), settings).connections
     held = connections.take()
     with held.driver.cursor() as cursor:
         cursor.execute(str(_SPEAKS_TLS))

@@ -37,8 +37,8 @@ class Hosts:
         self._silent_until = 0.0
         self._made: WeakSet[Any] = WeakSet()
 
-    def connect(self, connect: Callable[..., Any] = psycopg2.connect, **more: Any) -> Any:
-        """A connection that `connect` makes, to the first host that answers as wanted.
+    def connect(self, connect: Callable[..., Any] | None = None, **more: Any) -> Any:
+        """A connection that `connect`, else the driver, makes to the first host that is as wanted.
 
         Raises:
             psycopg2.OperationalError: none does, or none did a moment ago.
@@ -50,7 +50,9 @@ class Hosts:
         for offset in range(len(self._places)):
             index = (self._first + offset) % len(self._places)
             try:
-                made = connect(**{**self._parameters, **more, **self._places[index]})
+                made = (connect or psycopg2.connect)(
+                    **{**self._parameters, **more, **self._places[index]}
+                )
             except psycopg2.OperationalError as error:
                 errors.append(str(error).strip())
             else:
