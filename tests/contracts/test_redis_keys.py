@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import redis
+from celery import Celery
 from flask import Flask
 
 from api.app import create_app
@@ -91,12 +92,18 @@ def use_people(app: Flask) -> None:
         client.post("/oauth/token", data={"grant_type": "client_credentials"})
 
 
-def use_jobs(settings: Settings) -> None:
-    """Jobs that wait, and one that a worker has taken with it."""
+def send_jobs(settings: Settings) -> Celery:
+    """Jobs that wait."""
     celery = make_celery(settings)
     assert celery is not None
     for number in range(50):
         celery.send_task("titles.fetch", args=(str(number),), expires=3_600)
+    return celery
+
+
+def use_jobs(settings: Settings) -> None:
+    """Jobs that wait, and one that a worker has taken with it."""
+    celery = send_jobs(settings)
     with celery.connection_for_read() as connection:
         channel = connection.default_channel
         assert celery.amqp.queues[settings.jobs_queue](channel).get() is not None
@@ -147,7 +154,7 @@ def test_key_that_nobody_knows_or_that_has_no_life_is_found(server: redis.Redis)
 def test_what_waits_in_one_list_is_bounded(
     environ_here: dict[str, str], server: redis.Redis
 ) -> None:
-    use_jobs(Settings.load(environ_here))
+    send_jobs(Settings.load(environ_here))
     (row,) = [row for row in documented("one") if row.kind == "list"]
     name = "signpost:jobs:signpost.jobs"
     each = server.memory_usage(name, samples=0) / server.llen(name)  # type: ignore[operator]
