@@ -29,8 +29,6 @@ from tests.contracts.filling import NOW
 from tests.contracts.plans import Filled, Judge
 from tests.factories.clicks import a_click, a_segment
 
-pytestmark = pytest.mark.xdist_group("filled tables")
-
 # What is done in batches sorts no more than one.
 BATCH = 10_000
 

@@ -15,8 +15,6 @@ from tests.contracts.conftest import make_ingest
 from tests.contracts.endpoints import ENDPOINTS, Stage
 from tests.statements import Statement, recorded
 
-pytestmark = pytest.mark.xdist_group("query counts")
-
 FEW, MANY = 3, 30
 # Asked for once in some seconds, by whoever comes then: which key it is, which plan, which shard.
 REMEMBERED = re.compile(

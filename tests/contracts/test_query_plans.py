@@ -13,8 +13,6 @@ from tests.contracts.endpoints import ENDPOINTS
 from tests.contracts.filling import FILLED
 from tests.contracts.plans import PAGE, SMALL_TABLES, Filled, Judge
 
-pytestmark = pytest.mark.xdist_group("filled tables")
-
 # Who reads all there is, in pages of its own.
 SORTS_MORE = {
     # A process reads the rules of a workspace again.

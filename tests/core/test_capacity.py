@@ -18,6 +18,7 @@ from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from config.settings import Settings
 from tests.conftest import new_database
+from tests.contracts.scratch import scratch_database
 from tests.running import running, wait_until
 
 SMALL = {"WEB_CONCURRENCY": "2", "DB_POOL_SIZE": "3", "DB_MAX_OVERFLOW": "1"}
@@ -109,8 +110,16 @@ def test_server_that_is_away_is_no_failure(
 def test_start_says_it_once_and_its_master_connects_to_nothing(
     database_url: str, tmp_path: Path
 ) -> None:
-    settings = {"DATABASE_URL": database_url, "REDIS_URL": os.environ["TEST_REDIS_URL"]}
-    with running(tmp_path / "home", **settings, DB_POOL_SIZE="60") as site:
+    # A database of its own: only the first start over one makes a key.
+    with (
+        scratch_database(database_url) as url,
+        running(
+            tmp_path / "home",
+            DATABASE_URL=url,
+            REDIS_URL=os.environ["TEST_REDIS_URL"],
+            DB_POOL_SIZE="60",
+        ) as site,
+    ):
         wait_until(lambda: "may refuse connections" in site.output, 20)
         wait_until((site.home / "admin.key").exists, 20)
         (master,) = [pid for pid, line in site.children().items() if "gunicorn" in line]

@@ -13,6 +13,7 @@ from tests.running import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="runs private servers")
 
 
+@pytest.mark.slow
 def test_each_part_is_measured() -> None:
     done = subprocess.run(
         [sys.executable, ROOT / "bench" / "api_parts", "--calls", "200", "--json"],

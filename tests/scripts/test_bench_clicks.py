@@ -22,6 +22,7 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_rates_and_stages_of_few_clicks(tmp_path: Path) -> None:
     path = tmp_path / "figures.json"
     parts = ("--only", "ingest", "--only", "stages")

@@ -31,6 +31,7 @@ def bench(*arguments: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.slow
 def test_more_connections_carry_more_reads_to_a_server_at_a_distance() -> None:
     (comparison,) = bench("--only", "pools")
     names = [figures["name"] for figures in comparison["figures"]]

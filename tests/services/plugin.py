@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
 from tests.services.rabbitmq import INSTALL, wait_until_up
 
@@ -13,6 +14,25 @@ if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
 _REASON = "no RabbitMQ"
+# Modules whose tests share what takes long to fill: one process does it for all of them.
+_TOGETHER = {
+    "tests/contracts/test_query_counts.py": "query counts",
+    "tests/contracts/test_query_plans.py": "filled tables",
+    "tests/contracts/test_chore_plans.py": "filled tables",
+    "tests/contracts/test_redis_keys.py": "keys",
+    "tests/cluster/test_story.py": "cluster",
+}
+
+
+class _Scheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
+    def _split_scope(self, nodeid: str) -> str:
+        return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Each test where there is room; those of some modules in one process."""
+    return _Scheduling(config, log)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -110,7 +110,7 @@ def _pytest_command(arguments: Sequence[str]) -> list[str]:
     command = [sys.executable, "-m", "pytest", "-p", "tests.services.plugin", *arguments]
     if not any(argument.startswith(_PARALLEL_OPTIONS) for argument in arguments):
         # Tests that share something costly, such as a filled database, go to one process.
-        command += ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+        command += ["-n", str((os.cpu_count() or 1) + 1)]
     return command
 
 

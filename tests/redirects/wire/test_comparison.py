@@ -35,6 +35,9 @@ def test_fast_path_is_at_work(pair: Pair) -> None:
             side.read_clicks()
             return [line.split(b":")[0] for line in lines]
 
+    # Nobody may have asked for a minute: then it is read again.
+    for side in pair.sides:
+        order(side)
     # The order of headers is what the two may differ in, and do.
     assert order(pair.fast) != order(pair.plain)
     assert sorted(order(pair.fast)[1:]) == sorted(order(pair.plain)[1:])
