@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
+
+# SQLAlchemy's pool logs by its class's place, which is here: each fork and each end of a script.
+logging.getLogger(__name__).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
