@@ -118,16 +118,11 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
         blocked=blocked,
         limits=AddressLimits.of(settings, decisions),
         decisions=decisions,
-        metrics=MetricsService(
-            settings.metrics_token,
-            spool,
-            shipper,
-            decisions,
-            LoadMetrics(settings.load_path, policy_of(settings)),
-        ),
+        metrics=MetricsService(settings.metrics_token, spool, shipper, decisions),
         transport=transport,
         runtime=runtime,
     )
+    parts.metrics.register(LoadMetrics(settings.load_path, policy_of(settings)))
     parts.metrics.register(ReplicaMetrics(db))
     parts.metrics.register(PoolMetrics(db.servers))
     runtime.on_first_start.append(partial(check_capacity, db, settings))

@@ -34,13 +34,11 @@ class MetricsService:
         spool: Spool,
         shipper: Shipper | None,
         decisions: LimitDecisions,
-        load: Collector,
     ) -> None:
         self._token = token
         self._registry = CollectorRegistry()
         self._registry.register(_ClickPipeline(spool, shipper))
         self._registry.register(_Limits(decisions))
-        self._registry.register(load)
 
     def count(self, name: str, meaning: str, read: Callable[[], int]) -> None:
         """Also tell what `read` has counted in this worker process."""

@@ -11,7 +11,7 @@ from flask import Flask
 
 from api.app import create_app
 from config.settings import Settings
-from tests.redirects.wire.server import WebServer
+from tests.redirects.wire.server import WebServer, side_by_side
 from tests.services.cluster import PrivateCluster
 
 AppMaker = Callable[..., Flask]
@@ -46,25 +46,13 @@ def servers(
     environ: dict[str, str], cluster: PrivateCluster, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[list[WebServer]]:
     """Two web servers that share the cluster and the database."""
-    folder = tmp_path_factory.mktemp("servers")
-    settings = {name: value for name, value in environ.items() if name != "SIGNPOST_HOME"}
-    settings |= {
+    settings = environ | {
         "REDIS_URL": cluster.url,
         "PLANS": json.dumps(PLANS),
         "PASSWORD_TRIES_PER_MINUTE": "3",
     }
-    made = [WebServer(folder / f"home{number}", settings, fast=True) for number in range(2)]
-    for server in made:
-        server.start()
-    try:
-        for server in made:
-            server.wait_ready()
+    with side_by_side(tmp_path_factory.mktemp("servers"), settings) as made:
         yield made
-    finally:
-        for server in made:
-            server.ask_to_stop()
-        for server in made:
-            server.stop()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from itsdangerous.encoding import base64_decode
 from sqlalchemy.engine import make_url
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,9 @@ _SIGNS = {
     r"|gevent|greenlet|gunicorn|jinja|marshmallow|orjson|python|openssl|celery|authlib|joserfc",
     "a version": r"(?<![\w.])v?\d+\.\d+\.\d+(?!\.\d)\b",
 }
+# Where a list goes on. Its signature is chance, in which any short word may stand: what was signed
+# is looked at, as whoever gets it can read it.
+_CURSOR = re.compile(r'(cursor(?:=|":\s*"))([\w-]+)\.[\w-]{43}(?![\w-])')
 # The one word that an answer may have of its server.
 _SERVER = re.compile(r"^Server: gunicorn\r$", re.MULTILINE)
 
@@ -39,6 +43,7 @@ def leaks_in(answer: bytes, environ: Mapping[str, str]) -> list[str]:
     """
     found = []
     text = _SERVER.sub("", answer.decode("utf-8", "replace"))
+    text = _CURSOR.sub(lambda found: found[1] + _content_of(found[2]), text)
     for kind, pattern in _SIGNS.items():
         if match := re.search(pattern, text):
             found.append(f"{kind}: {match[0]!r}")
@@ -57,6 +62,10 @@ def secrets_of(environ: Mapping[str, str]) -> set[str]:
             values |= {part for part in parts if part} | ({f":{url.port}"} if url.port else set())
     secret = {value for value in values if len(value) > 4 and not value.isdigit()}
     return secret - {"signpost"}  # a user of that name is nothing to know
+
+
+def _content_of(encoded: str) -> str:
+    return base64_decode(encoded).decode("utf-8", "replace")
 
 
 def _versions() -> list[str]:

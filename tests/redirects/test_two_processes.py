@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.caller import Caller
-from tests.redirects.wire.server import WebServer
+from tests.redirects.wire.server import WebServer, side_by_side
 
 CHANGES = 20
 # What is promised, from the moment at which the change is answered.
@@ -25,18 +24,8 @@ def servers(
     """Two web servers over the same database and Redis, that answer as fast as they can."""
     if not environ["REDIS_URL"]:
         pytest.skip("needs Redis: TEST_REDIS_URL, which scripts/test sets")
-    folder: Path = tmp_path_factory.mktemp("processes")
-    settings = {name: value for name, value in environ.items() if name != "SIGNPOST_HOME"}
-    made = [WebServer(folder / f"home{number}", settings, fast=True) for number in range(2)]
-    for server in made:
-        server.start()
-    try:
-        for server in made:
-            server.wait_ready()
+    with side_by_side(tmp_path_factory.mktemp("processes"), environ) as made:
         yield made
-    finally:
-        for server in made:
-            server.stop()
 
 
 class Watcher:

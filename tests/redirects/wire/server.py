@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,24 @@ from tests.services.network import free_ports
 _COMMAND = [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 40.0
+
+
+@contextmanager
+def side_by_side(folder: Path, settings: Mapping[str, str]) -> Iterator[list[WebServer]]:
+    """Two servers over the same database and Redis, as fast as they can, each with a home."""
+    environ = {name: value for name, value in settings.items() if name != "SIGNPOST_HOME"}
+    made = [WebServer(folder / f"home{number}", environ, fast=True) for number in range(2)]
+    for server in made:
+        server.start()
+    try:
+        for server in made:
+            server.wait_ready()
+        yield made
+    finally:
+        for server in made:
+            server.ask_to_stop()
+        for server in made:
+            server.stop()
 
 
 class WebServer:
