@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from api.clicks import store
 from api.core.database.routing import Database
+from api.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,10 @@ class Housekeeping:
                 continue
             try:
                 done = chore()
-            except Exception:
-                log.exception("%s failed", name)
+            except Exception as error:
+                # Of a dependency that is away the log knows already.
+                if not isinstance(error, Unavailable):
+                    log.exception("%s failed", name)
                 self._due[name] = now + _AFTER_FAILURE_SECONDS
                 continue
             if done:

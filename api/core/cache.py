@@ -66,7 +66,9 @@ class AnswerCache:
             self._client = make_redis(redis_url, timeout_seconds)
             config = _shared_config(self._client)
             self._shared = Cache(app, with_jinja2_ext=False, config=config)
-            self._breaker = RedisBreaker("answers are cached per process", _RETRY_SECONDS)
+            self._breaker = RedisBreaker(
+                redis_url, "answers are cached per process", _RETRY_SECONDS
+            )
         self._flights: dict[str, _Flight] = {}
         self._lock = threading.Lock()
         self._unsent: set[str] = set()

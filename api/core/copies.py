@@ -94,7 +94,7 @@ class SharedCopies:
         self._client = make_redis(redis_url, timeout_seconds, connections=_CONNECTIONS)
         self._names = names_of(self._client, PREFIX)
         self._secret = hashlib.blake2b(secret, person=b"signpost copies").digest()
-        self._breaker = RedisBreaker("no links are shared between processes")
+        self._breaker = RedisBreaker(redis_url, "no links are shared between processes")
 
     def look(self, key: str) -> Look | None:
         """What there is of `key`; None while Redis is away."""

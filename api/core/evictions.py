@@ -18,6 +18,7 @@ import orjson
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 
+from api.core.breaker import redis_dependency
 from api.core.copies import PREFIX
 from api.core.epoch_names import names_of
 from api.core.epochs import EpochWatch
@@ -42,6 +43,7 @@ class Evictions:
         self._redis_url = redis_url
         self._timeout_seconds = timeout_seconds
         self._outbox = Outbox(redis_url, timeout_seconds, CHANNEL) if redis_url else None
+        self._found = redis_dependency(redis_url or "")
         self._listeners: list[Callable[[Sequence[str]], None]] = []
         self._on_sync: list[Callable[[bool], None]] = []
         self._stopped = threading.Event()
@@ -77,7 +79,7 @@ class Evictions:
             try:
                 self._receive()
             except (RedisError, OSError) as error:
-                log.debug("eviction listener: %s", error)
+                self._found.failed(error)
             except Exception:
                 # A listener that ended here would leave entries for what they are not: fresh.
                 log.exception("the eviction listener failed, and begins again")
@@ -109,6 +111,7 @@ class Evictions:
                         asked = now
                 else:
                     heard = now
+                    self._found.answered()
                     self._take(message, watch)
                 if watch.look():
                     if place_of(client, CHANNEL) != subscription.node:

@@ -135,7 +135,7 @@ class AddressLimits:
         self._rules = dict(rules)
         self._decisions = LimitDecisions() if decisions is None else decisions
         self._client = make_redis(redis_url, timeout_seconds) if redis_url else None
-        self._breaker = RedisBreaker("tries of addresses are counted per process")
+        self._breaker = RedisBreaker(redis_url, "tries of addresses are counted per process")
         self._local: OrderedDict[str, _Tries] = OrderedDict()
         self._lock = threading.Lock()
         # Who is refused, and until when: not asked again meanwhile, however often they come.

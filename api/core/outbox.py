@@ -26,7 +26,7 @@ class Outbox:
         self._client = make_redis(redis_url, timeout_seconds)
         self._names = names_of(self._client, PREFIX)
         self._channel = channel
-        self._breaker = RedisBreaker("evictions wait in this process")
+        self._breaker = RedisBreaker(redis_url, "evictions wait in this process")
         # Keys that wait, and whether others were told of them already: of a cluster the node of the
         # copies can be away, and that of the channel not.
         self._unsent: dict[str, bool] = {}

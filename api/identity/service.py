@@ -91,7 +91,7 @@ class IdentityService:
                 store.update_key_used(session, key_id, now - _USED_RESOLUTION)
         except Unavailable:
             # Who can be known may read on while nothing can be written.
-            log.warning("the use of key %s was not noted", key_id)
+            log.debug("the use of key %s was not noted", key_id)
 
     def create_workspace(self, name: str, owner: int | None = None) -> AnyRow:
         """A new, empty workspace, of a user if there is one.

@@ -84,7 +84,7 @@ class JobWorker:
         try:
             outcome = self._titles.fetch(int(link_id))
         except Unavailable as error:
-            log.warning("the title of link %s will be fetched later: %s", link_id, error)
+            log.debug("the title of link %s will be fetched later: %s", link_id, error)
         else:
             log.debug("title of link %s: %s", link_id, outcome)
 

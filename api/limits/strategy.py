@@ -81,6 +81,7 @@ class ClusterStorage(RedisStorage):
         self.key_prefix = key_prefix
         self.target_server = "redis"
         self.dependency = self.dependencies["redis"].module
+        self.uri = uri
         self.storage = make_redis(uri, socket_timeout)
 
 
@@ -101,9 +102,11 @@ class PlanStrategy(RateLimiter):
         super().__init__(storage)
         if isinstance(storage, RedisStorage):
             self._client = cast(Redis, storage.get_connection())
-            self._breaker = RedisBreaker("calls of some workspaces are counted per process")
-            if cluster_of(self._client) is None:
+            if not isinstance(storage, ClusterStorage):
                 return  # Flask-Limiter finds out by itself when it is away
+            self._breaker = RedisBreaker(
+                storage.uri, "calls of some workspaces are counted per process"
+            )
             storage = MemoryStorage()
         # Where all is counted, or what a node of a cluster counts that is away.
         self._local = cast(MemoryStorage, storage)

@@ -13,6 +13,7 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
+from api.core.breaker import redis_dependency
 from api.core.subscription import Subscription
 from api.live.hub import LiveHub
 from api.live.messages import CHANNELS, Subject, channel_of, read_message, subject_of
@@ -36,7 +37,8 @@ class LiveListener:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._away = False
+        self._found = redis_dependency(redis_url)
+        self._found.without("clicks are not heard of")
         hub.on_watch(self._begin)
 
     def stop(self) -> None:
@@ -59,9 +61,7 @@ class LiveListener:
             try:
                 self._receive()
             except (RedisError, OSError) as error:
-                if not self._away:
-                    log.warning("clicks are not heard of, Redis is away: %s", error)
-                self._away = True
+                self._found.failed(error)
             except Exception:
                 # A listener that ended here would leave its watchers waiting for ever.
                 log.exception("the listener for clicks failed, and begins again")
@@ -110,9 +110,7 @@ class LiveListener:
         if subject is None:
             return
         if message["type"] == "subscribe":
-            if self._away:
-                log.info("clicks are heard of again")
-            self._away = False
+            self._found.answered()
             self._hub.confirm(subject)
         elif message["type"] == "message":
             clicks = read_message(message["data"])

@@ -15,6 +15,7 @@ import redis
 from redis.exceptions import RedisError
 
 from api.clicks.enriched import EnrichedClick
+from api.core.breaker import redis_dependency
 from api.core.redis_clients import channels_of, make_redis, publish_each
 from api.live.messages import CHANNELS, MAX_CLICKS, Subject, channel_of, subject_of, write_message
 
@@ -31,7 +32,8 @@ class LivePublisher:
 
     def __init__(self, redis_url: str | None) -> None:
         self._client = make_redis(redis_url, _TIMEOUT_SECONDS) if redis_url else None
-        self._away = False
+        self._found = redis_dependency(redis_url or "")
+        self._found.without("nobody is told of clicks as they come")
         self._away_until = 0.0
 
     def publish(self, clicks: Sequence[EnrichedClick]) -> None:
@@ -42,15 +44,12 @@ class LivePublisher:
             self._publish(self._client, clicks)
         except (RedisError, OSError) as error:
             self._away_until = time.monotonic() + _RETRY_SECONDS
-            if not self._away:
-                log.warning("nobody is told of clicks as they come, Redis is away: %s", error)
-            self._away = True
+            self._found.failed(error)
             return
         except Exception:
             log.exception("nobody was told of %s clicks", len(clicks))
-        if self._away:
-            log.info("clicks are told as they come again")
-        self._away = False
+        else:
+            self._found.answered()
 
     def _publish(self, client: redis.Redis, clicks: Sequence[EnrichedClick]) -> None:
         watched = _watched(client)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -18,12 +17,11 @@ from joserfc.jwk import Key, KeySet
 from joserfc.jwt import JWTClaimsRegistry
 from joserfc.registry import HeaderParameter
 
+from api.core.dependencies import dependencies
 from api.core.errors import Unavailable
 from api.oauth.lives import SKEW_SECONDS
 from api.oauth.tokens import StrictRegistry, refused
 from config import kinds
-
-log = logging.getLogger(__name__)
 
 MAX_TOKEN_LENGTH = 8_000
 # No symmetric one: its key would be a secret of ours that the issuer shows to others.
@@ -70,6 +68,7 @@ class IssuerKeys:
         self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
         self._keys: KeySet | None = None
         self._fetched = self._tried = float("-inf")
+        self._found = dependencies.of("issuer", issuer)
         self._lock = threading.Lock()
 
     def find(self, kid: str | None) -> Key:
@@ -107,7 +106,9 @@ class IssuerKeys:
                 self._fetched = time.monotonic()
             except _NO_KEYS as error:
                 # What was fetched before goes on.
-                log.warning("no keys from the issuer %s: %s", self._issuer, error)
+                self._found.failed(error)
+            else:
+                self._found.answered()
 
     def _fetch_keys(self) -> Any:
         about = self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")

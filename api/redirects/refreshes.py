@@ -8,6 +8,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
+from api.core.errors import Unavailable
+
 log = logging.getLogger(__name__)
 
 # Few, so that visitors find connections free; one that is not begun is asked for again.
@@ -50,6 +52,8 @@ class Refreshes:
                 key = self._waiting.popleft()
             try:
                 self._refresh(key)
+            except Unavailable:
+                pass  # of a dependency that is away the log knows already
             except Exception:
                 log.exception("a cached link could not be refreshed")
             finally:

@@ -16,6 +16,7 @@ from api.core.database.noting import NotingSession
 from api.core.database.positions import Positions, position_of
 from api.core.database.replica import Samples
 from api.core.database.sessions import transaction
+from api.core.dependencies import Dependency
 from config.settings import Settings
 
 
@@ -88,7 +89,7 @@ def test_only_what_is_committed_is_noted_and_the_connection_is_left_as_it_was(
 ) -> None:
     url = str(settings_here.database_url)
     hosts = Hosts(connect_parameters(url, settings_here, read_only=False))
-    engine = make_engine(url, settings_here, hosts)
+    engine = make_engine(url, settings_here, hosts, Dependency("database"))
     table = f"noted_{uuid.uuid4().hex[:12]}"
     watcher = create_engine(make_url(url), isolation_level="AUTOCOMMIT")
     positions = Noted()

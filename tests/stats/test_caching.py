@@ -365,7 +365,7 @@ def test_without_redis_answers_are_kept_in_the_process(
     own = within(make_app(REDIS_URL=url), caller)
     link = caller.create_link()
     path = paths(link)[0]
-    with caplog.at_level(logging.INFO, "api.core.breaker"):
+    with caplog.at_level(logging.INFO, "api.core.dependencies"):
         assert clicks(own, path) == 0
         visit(db, caller, link)
         assert clicks(own, path) == 0

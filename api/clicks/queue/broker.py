@@ -18,6 +18,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout, ChannelClosedByBroker
 
+from api.core.dependencies import Dependency, dependencies
 from config.settings import Settings
 from config.tls import amqp_parameters
 
@@ -58,6 +59,11 @@ class Broker:
             settings.amqp_max_queue_bytes,
             settings.amqp_timeout_seconds,
         )
+
+    @property
+    def found(self) -> Dependency:
+        """The broker as this process finds it."""
+        return dependencies.of("queue", self.url)
 
     @property
     def dead_queue(self) -> str:

@@ -124,6 +124,7 @@ class Shipper:
             with within(self._connection, self._broker.timeout_seconds):
                 self._channel = self._connection.channel()
                 self._channel.confirm_delivery()
+        self._broker.found.answered()
         if not self.state.up:
             self._change(up=True)
 
@@ -147,6 +148,7 @@ class Shipper:
         except NackError:
             self.state.refused += 1
             raise
+        self._broker.found.answered()
         self._source.acknowledge(segment)
         self.state.confirmed += 1
         if self.state.trouble:
@@ -163,6 +165,7 @@ class Shipper:
             log.error("clicks wait in the spool, as they cannot be shipped: %s", trouble)
         self.state.trouble = trouble
         if not full:
+            self._broker.found.failed(trouble)
             close_quietly(self._connection)
             self._connection = self._channel = None
             if self.state.up:

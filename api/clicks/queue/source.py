@@ -63,11 +63,13 @@ class QueueSource:
             self._settle()
             self._receive(most_clicks)
         except FAILURES as error:
+            self._broker.found.failed(why(error))
             self._forget()
             raise Unavailable(f"AMQP_URL: {why(error)}") from error
         except Exception:
             self._forget()  # of a connection in an unknown state nothing good is to be expected
             raise
+        self._broker.found.answered()
         taken: list[RawSegment] = []
         clicks = 0
         while self._waiting and clicks < most_clicks:

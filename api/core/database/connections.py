@@ -17,6 +17,7 @@ from gevent.monkey import get_original
 
 from api.core.database.failures import away, busy
 from api.core.database.pools import PoolState
+from api.core.dependencies import Dependency
 
 # An idle connection may be forgotten by a firewall, of which nobody is told.
 _SURE_SECONDS = 30.0
@@ -58,7 +59,15 @@ class Held:
 class Connections:
     """At most `size` connections; the one that was used last is used next."""
 
-    def __init__(self, connect: Callable[[], Any], *, size: int, timeout_seconds: float) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        database: Dependency,
+        *,
+        size: int,
+        timeout_seconds: float,
+    ) -> None:
+        self.database = database
         self._connect = connect
         self._size = size
         self._timeout_seconds = timeout_seconds
@@ -163,5 +172,5 @@ class Connections:
                 self._open -= 1
                 self._changed.notify()
             if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-                raise away(error) from error
+                raise away(error, self.database) from error
             raise

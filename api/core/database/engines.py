@@ -19,10 +19,11 @@ from api.core.database.timeouts import (
     prepare,
     transaction_limits,
 )
+from api.core.dependencies import Dependency
 from config.settings import Settings
 
 
-def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
+def make_engine(url: str, settings: Settings, hosts: Hosts, database: Dependency) -> Engine:
     """An engine with bounded waits; it connects at first use, never before a fork."""
     limits = transaction_limits(settings)
     engine = create_engine(
@@ -39,6 +40,8 @@ def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
         # Options that are there are put together anew with each statement.
         execution_options={TRANSACTION_LIMITS: limits} if limits else {},
     )
+    assert isinstance(engine.pool, MeasuredPool)  # noqa: S101 - see above
+    engine.pool.database = database
     event.listen(engine, "do_connect", lambda *_: hosts.connect())
     event.listen(engine, "checkin", _note_return)
     event.listen(engine, "checkout", _ping_if_doubtful)
@@ -48,7 +51,7 @@ def make_engine(url: str, settings: Settings, hosts: Hosts) -> Engine:
     return engine
 
 
-def make_connections(settings: Settings, hosts: Hosts) -> Connections:
+def make_connections(settings: Settings, hosts: Hosts, database: Dependency) -> Connections:
     """Connections for statements that are transactions of their own."""
 
     def connect() -> Any:
@@ -59,7 +62,10 @@ def make_connections(settings: Settings, hosts: Hosts) -> Connections:
         return connection
 
     return Connections(
-        connect, size=settings.db_pool_size, timeout_seconds=settings.db_pool_timeout_seconds
+        connect,
+        database,
+        size=settings.db_pool_size,
+        timeout_seconds=settings.db_pool_timeout_seconds,
     )
 
 

@@ -14,6 +14,7 @@ import psycopg2
 from sqlalchemy import Connection, CursorResult, ScalarResult, exc
 from sqlalchemy.sql.expression import Executable
 
+from api.core.database.failures import SERVER_GONE
 from api.core.database.prepared import Command, ReadOnce
 from api.core.database.servers import Server
 from api.core.database.sessions import Parameters, ReadSession, SlotRange
@@ -21,10 +22,8 @@ from api.core.errors import Unavailable
 
 Answer = TypeVar("Answer")
 
-# Classes and codes of SQLSTATE that say it is not the statement (PostgreSQL, appendix A): a
-# connection that failed, a server that goes or comes, and a row version that is gone from the
-# replica, as the primary has dropped it (hot standby, "handling query conflicts").
-_AWAY = ("08", "57P")
+# A row version that is gone from the replica, as the primary has dropped it (hot standby,
+# "handling query conflicts").
 _CONFLICT = "40001"
 
 
@@ -200,5 +199,5 @@ def _is_away(error: Any, lost: object = False) -> bool:
     """Whether it was the server that failed, and not the statement."""
     code = getattr(error, "pgcode", None)
     if code is not None:
-        return str(code).startswith(_AWAY) or code == _CONFLICT
+        return str(code).startswith(SERVER_GONE) or code == _CONFLICT
     return bool(lost) or isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError)

@@ -10,6 +10,8 @@ from typing import Any
 from sqlalchemy import exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
+from api.core.dependencies import Dependency
+
 # SQLAlchemy's pool logs by its class's place, which is here: each fork and each end of a script.
 logging.getLogger(__name__).setLevel(logging.WARNING)
 
@@ -32,6 +34,10 @@ class PoolState:
 
 class MeasuredPool(QueuePool):
     """SQLAlchemy's pool, which also knows how many wait for it."""
+
+    # Where it leads; set by who makes the pool, as SQLAlchemy hands on no options that it does not
+    # know.
+    database: Dependency
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -57,6 +63,7 @@ class MeasuredPool(QueuePool):
         made = super().recreate()
         if isinstance(made, MeasuredPool):
             made._exhausted = self._exhausted  # what it has counted before
+            made.database = self.database
         return made
 
     def state(self) -> PoolState:

@@ -70,7 +70,7 @@ class Positions:
                 on_connect=self._connected,
             )
             self._names = names_of(self._client, _PREFIX)
-        self._breaker = RedisBreaker("primaries are read for those who wrote lately")
+        self._breaker = RedisBreaker(redis_url, "primaries are read for those who wrote lately")
         self._lock = threading.Lock()
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
         self._unsent: dict[str, int] = {}

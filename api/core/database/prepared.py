@@ -83,8 +83,10 @@ class ReadOnce:
     ) -> None:
         self._connections.give(self._held, usable=not self._driver.closed)
         if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
-            raise away(error) from error
-        if isinstance(error, psycopg2.DatabaseError) and (refused := moved(error)):
+            raise away(error, self._connections.database) from error
+        if error is None:
+            self._connections.database.answered()
+        elif isinstance(error, psycopg2.DatabaseError) and (refused := moved(error)):
             raise refused from error
 
     def ask(self, question: Question, **values: Any) -> list[Any]:
@@ -129,7 +131,7 @@ class WriteOnce(ReadOnce):
         if is_read_only(error):
             # The next connection is made to the server that can be written then.
             self._engine.dispose()
-            raise away(error) from error
+            raise away(error, self._connections.database) from error
 
     def run(self, command: Command, **values: Any) -> list[Any]:
         """The rows that the command returns."""

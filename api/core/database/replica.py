@@ -17,11 +17,11 @@ from collections import deque
 
 import psycopg2
 
-from api.core.database.failures import first_line
 from api.core.database.hosts import Hosts
 from api.core.database.positions import position_of
 from api.core.database.probes import Probe, Repeated
 from api.core.database.servers import Server
+from api.core.dependencies import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -122,18 +122,17 @@ class Primary:
                 raise psycopg2.OperationalError("it can only be read")
         except psycopg2.Error as error:
             self._probe.close()
+            self.server.found.failed(error)
             if not self._away:
                 # What is pooled leads to the same server, or to where nobody answers.
                 self.server.dispose()
-                log.warning("primary %s is away: %s", self.server.name, first_line(error))
             self._away = True
             return
         self._note_place(self._probe.place)
         self.samples.add(moment, position_of(position))
         self.answered_at = time.monotonic()
-        if self._away:
-            log.info("primary %s answers, at %s:%s", self.server.name, *self._probe.place)
         self._away = False
+        self.server.found.answered()
 
     def _note_place(self, place: tuple[str | None, int]) -> None:
         if self._place is not None and self._place != place:
@@ -211,7 +210,7 @@ class Replica:
 
     def failed(self, error: object) -> None:
         """Leave it out: a request found that it is away."""
-        self._turn(AWAY, first_line(error))
+        self._turn(AWAY, reason_of(error))
         # What else is pooled was made before the same end.
         self.server.dispose()
         self.soon()
@@ -227,7 +226,7 @@ class Replica:
         except psycopg2.Error as error:
             if self.state != AWAY:
                 self.server.cut()
-            self._turn(AWAY, first_line(error))
+            self._turn(AWAY, reason_of(error))
             return
         if not replicates:
             self._turn(PROMOTED, "it is a primary itself")
@@ -250,12 +249,10 @@ class Replica:
         """Be in a state from now on; `UP` only after some good answers in a row."""
         with self._lock:
             self._good = self._good + 1 if state == UP else 0
-            if state == self.state or (state == UP and self._good < _GOOD_ANSWERS):
-                return
-            before, self.state, self.reason = self.state, state, reason
-            if before == UP:
-                self.ejections += 1
-        if state == UP:
-            log.info("replica %s is read", self.server.name)
-        else:
-            log.warning("replica %s is not read: %s", self.server.name, reason)
+            if state != self.state and (state != UP or self._good >= _GOOD_ANSWERS):
+                self.ejections += self.state == UP
+                self.state, self.reason = state, reason
+        if state != UP:
+            self.server.found.failed(reason)
+        elif self.state == UP:
+            self.server.found.answered()

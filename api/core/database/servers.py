@@ -12,6 +12,8 @@ from api.core.database.hosts import Hosts
 from api.core.database.pools import MeasuredPool, PoolState
 from api.core.database.prepared import ReadOnce, WriteOnce
 from api.core.database.sessions import ReadSession, SlotRange, WriteSession, transaction
+from api.core.database.slot_map import MAIN
+from api.core.dependencies import dependencies
 from config.settings import Settings
 
 
@@ -28,8 +30,10 @@ class Server:
         # What libpq is told to connect.
         self.parameters = connect_parameters(url, settings, read_only=read_only)
         self._hosts = Hosts(self.parameters)
-        self.engine = make_engine(url, settings, self._hosts)
-        self.connections = make_connections(settings, self._hosts)
+        # How this process finds it.
+        self.found = dependencies.of(_known_as(name, read_only), url)
+        self.engine = make_engine(url, settings, self._hosts, self.found)
+        self.connections = make_connections(settings, self._hosts, self.found)
         # What makes one pool useless makes the other so.
         event.listen(self.engine, "engine_disposed", lambda _: self.connections.drop_idle())
         # Same pool; the transaction starts with BEGIN READ ONLY, at no extra round trip.
@@ -67,3 +71,10 @@ class Server:
         """End all connections: the server hangs, and who waits for it waits no more."""
         self.dispose()
         self._hosts.cut()
+
+
+def _known_as(name: str, read_only: bool) -> str:
+    """What operators are told of it by: a primary by its shard, the only one of most by no more."""
+    if read_only:
+        return name
+    return "database" if name == MAIN else f"database {name}"

@@ -10,6 +10,8 @@ from sqlalchemy import ColumnElement, Connection, CursorResult, Engine, Row, Sca
 from sqlalchemy.sql.expression import Executable
 
 from api.core.database.failures import away, busy, is_read_only, moved
+from api.core.database.pools import MeasuredPool
+from api.core.dependencies import Dependency
 
 # What a query gives, of columns that the type checker need not know one by one.
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
@@ -67,6 +69,18 @@ class ReadSession:
         """The first column of each row."""
         return self.connection().scalars(statement, parameters)
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether the database was asked anything."""
+        return self._connection is not None
+
+    @property
+    def database(self) -> Dependency:
+        """Where it is, as this process finds it."""
+        pool = self._engine.pool
+        assert isinstance(pool, MeasuredPool)  # noqa: S101 - so engines are made here
+        return pool.database
+
     def end(self, *, commit: bool) -> None:
         """Commit or roll back, if anything has begun, and give the connection back."""
         if self._connection is None:
@@ -104,16 +118,18 @@ def transaction(session: AnySession) -> Iterator[AnySession]:
             session.end(commit=False)
             raise
         session.end(commit=True)
+        if session.has_begun:
+            session.database.answered()
     except exc.TimeoutError as error:
         raise busy(error) from error
     except (exc.OperationalError, exc.InterfaceError) as error:
-        raise away(error.orig) from error
+        raise away(error.orig, session.database) from error
     except exc.InternalError as error:
         if not (isinstance(session, WriteSession) and is_read_only(error.orig)):
             raise
         # The next connection is made to the server that can be written then.
         session.drop_pool()
-        raise away(error.orig) from error
+        raise away(error.orig, session.database) from error
     except exc.DatabaseError as error:
         if refused := moved(error.orig):
             raise refused from error
