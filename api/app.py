@@ -126,7 +126,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     parts.metrics.register(ReplicaMetrics(db))
     parts.metrics.register(PoolMetrics(db.servers))
     runtime.on_first_start.append(partial(check_capacity, db, settings))
-    health = HealthService(db, settings.redis_url, spool if redirecting else None, shipper)
+    health = HealthService(settings, db, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)
     return parts
 

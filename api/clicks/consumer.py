@@ -53,14 +53,16 @@ class Consumer:
         housekeeping: Callable[[], None] = lambda: None,
         *,
         batch_clicks: int = 50_000,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         """`batch_clicks` is about how many clicks one transaction takes under load: the more, the
-        fewer counts each click costs, and the more memory."""
+        fewer counts each click costs, and the more memory. `beat` is called each time round."""
         self.total = Outcome()
         self._source = source
         self._ingest = ingest
         self._housekeeping = housekeeping
         self._batch_clicks = batch_clicks
+        self._beat = beat
         self._stopping = False
         self._backoff_seconds = 0.0
         self._kept_house_at = time.monotonic()
@@ -74,6 +76,7 @@ class Consumer:
     def run(self) -> None:
         """Consume until `stop()`, then drain."""
         while not self._stopping:
+            self._beat()
             if not self._try_step():
                 self._sleep(self._backoff_seconds or _IDLE_SECONDS)
         if self._backoff_seconds:

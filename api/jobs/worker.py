@@ -15,6 +15,7 @@ from celery.signals import setup_logging
 from api.core.database.routing import Database
 from api.core.errors import Unavailable
 from api.core.evictions import Evictions
+from api.core.heartbeat import Heartbeat
 from api.core.outbound.client import PageReader
 from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 _PAGE_BYTES = 512 * 1024
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
+_BEAT_SECONDS = 1.0
+_PATIENCE_SECONDS = 60.0
 
 
 class JobWorker:
@@ -63,6 +66,7 @@ class JobWorker:
         self._jobs.start()
         clock = threading.Thread(target=self._look, name="job-clock", daemon=True)
         clock.start()
+        threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
         worker: Any = self._celery.Worker(
             pool="threads",
             concurrency=self._settings.job_threads,
@@ -78,6 +82,15 @@ class JobWorker:
             self._jobs.stop()
             self._db.dispose()
         return int(worker.exitcode or 0)
+
+    def _live(self) -> None:
+        # Not from Celery's own loop: it stands still while the broker is away, which is no reason
+        # to have the process killed.
+        beat = Heartbeat(self._settings.signpost_home, "worker", _PATIENCE_SECONDS)
+        beat.start()
+        while not self._stopping.wait(_BEAT_SECONDS):
+            beat()
+        beat.stop()
 
     def _fetch_title(self, link_id: str) -> None:
         # Celery's time limits do not reach threads: the reader's own bounds hold here.

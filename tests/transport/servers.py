@@ -114,8 +114,9 @@ def live(url: str) -> bool:
 
 def health(url: str) -> bool:
     """Readiness tells of Redis."""
-    settings = replace(Settings(), database_url="postgresql+psycopg2://nobody@127.0.0.1:1/none")
-    _, state = HealthService(Database(settings), url, None).ready()
+    nowhere = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
+    settings = replace(Settings(), database_url=nowhere, redis_url=url)
+    _, state = HealthService(settings, Database(settings)).ready()
     return bool(state["checks"]["redis"]["status"] == "up")
 
 

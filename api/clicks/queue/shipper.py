@@ -43,6 +43,7 @@ class ShipperState:
     up: bool = False
     trouble: str | None = None
     since: float = field(default_factory=time.time)  # when `up` last changed
+    latency_ms: float | None = None  # how long the last segment took to be confirmed
 
 
 class Shipper:
@@ -142,6 +143,7 @@ class Shipper:
         assert self._connection is not None  # noqa: S101 - _connect() made both
         assert self._channel is not None  # noqa: S101
         self.state.shipped += 1
+        began = time.perf_counter()
         try:
             with within(self._connection, self._broker.timeout_seconds):
                 self._broker.publish(self._channel, segment.name, segment.body)
@@ -149,6 +151,7 @@ class Shipper:
             self.state.refused += 1
             raise
         self._broker.found.answered()
+        self.state.latency_ms = round((time.perf_counter() - began) * 1000, 2)
         self._source.acknowledge(segment)
         self.state.confirmed += 1
         if self.state.trouble:

@@ -150,6 +150,8 @@ class Replica:
         # Why it is not read.
         self.reason = "not asked yet"
         self.position = 0
+        # How long its last answer took.
+        self.latency_ms: float | None = None
         # Reads that go on now, and all that there were.
         self.busy = 0
         self.reads = 0
@@ -221,6 +223,7 @@ class Replica:
         self._probe.close()
 
     def _ask(self) -> None:
+        began = time.perf_counter()
         try:
             replicates, position = self._probe.ask(_REPLICA)
         except psycopg2.Error as error:
@@ -236,6 +239,7 @@ class Replica:
         ahead = last is not None and last[0] > self._answered_at and last[1] < self.position
         self.position = position_of(position) if position else 0
         self._answered_at = time.monotonic()
+        self.latency_ms = round((time.perf_counter() - began) * 1000, 2)
         lag = self.lag_seconds
         if ahead:
             self._turn(AHEAD, "it has what the primary has not: is it of another history?")
