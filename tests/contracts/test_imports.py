@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Schemas and their description, mapped tables, enrichment, statistics, migrations, images, other
 # people's asyncio servers: none of it has to do with following a link.
 HEAVY = (
-    "alembic api.audit api.identity api.jobs api.limits api.links api.oauth api.stats api.titles "
+    "alembic api.audit api.identity api.jobs api.limits api.links api.oauth api.operations.doctor "
+    "api.stats api.titles "
     "apispec authlib celery crawleruseragents cryptography.hazmat datasketches flask_caching "
     "flask_limiter flask_smorest geoip2fast joserfc limits marshmallow numpy segno sqlalchemy.orm "
     "ua_parser urllib3 webargs"

@@ -1,0 +1,4 @@
+"""Looks over an installation and says what is wrong, and what to do; changes nothing.
+
+Only `scripts/doctor` loads it.
+"""
