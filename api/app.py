@@ -65,6 +65,10 @@ def create_app(settings: Settings) -> Flask:
         from api.wiring.redirects import add_redirects  # noqa: PLC0415
 
         add_redirects(parts)
+    if settings.otel_exporter_otlp_endpoint:
+        from api.wiring.tracing import add_tracing  # noqa: PLC0415
+
+        add_tracing(parts)
     return app
 
 

@@ -33,6 +33,8 @@ class Runtime:
     on_first_start: list[Callable[[], None]] = field(default_factory=list)
     on_end_answers: list[Callable[[], None]] = field(default_factory=list)
     on_stop: list[Callable[[], None]] = field(default_factory=list)
+    # When all else is done: what tells of it.
+    on_end: list[Callable[[], None]] = field(default_factory=list)
 
     def dispose_after_fork(self) -> None:
         """Forget connections that belong to the parent process, without closing them."""
@@ -70,3 +72,5 @@ class Runtime:
             # The disk may go with the process, as on Procfile hosts.
             self.shipper.stop(_SHIP_SECONDS)
         self.db.dispose()
+        for end in self.on_end:
+            end()

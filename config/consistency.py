@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,10 @@ from config.declaring import SettingsError
 from config.groups.server import SERVICES, ServerSettings
 from config.plans import by_name
 from config.redis_urls import is_cluster
+
+_NO_OPENTELEMETRY = (
+    "Traces need packages that are not installed: pip install -r requirements/tracing.txt"
+)
 
 
 def checked(values: dict[str, Any]) -> dict[str, Any]:
@@ -39,6 +44,8 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
         raise SettingsError("AUTOSCALE_MAX_WORKERS: Must not be less than AUTOSCALE_MIN_WORKERS.")
     if values.get("tls_key") and not values.get("tls_certificate"):
         raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
+    if values.get("otel_exporter_otlp_endpoint") and not find_spec("opentelemetry"):
+        raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT: {_NO_OPENTELEMETRY}")
     names = by_name(values.get("plans", ()))
     if values.get("default_plan", "standard") not in names:
         raise SettingsError(f"DEFAULT_PLAN: No such plan; there are: {', '.join(names)}.")

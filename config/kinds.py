@@ -217,6 +217,30 @@ def issuer(value: str) -> str:
     return value
 
 
+def collector(value: str) -> str:
+    """The base URL of what takes telemetry."""
+    wrong = "Not of the form http://host:4318."
+    try:
+        url = urlsplit(value)
+        host, _ = url.hostname, url.port
+    except ValueError:
+        raise ValueError(wrong) from None
+    if not host or url.scheme not in ("http", "https") or url.query or url.fragment:
+        raise ValueError(wrong)
+    return value.rstrip("/")
+
+
+def ratio(value: str) -> float:
+    """A share, from 0 to 1."""
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError("Not a valid number.") from None
+    if not 0 <= number <= 1:
+        raise ValueError("Must be from 0 to 1.")
+    return number
+
+
 def base_url(value: str) -> str:
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
     wrong = "Not of the form https://host or http://host:port."

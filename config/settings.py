@@ -22,6 +22,7 @@ from config.groups.links import LinkSettings
 from config.groups.queues import QueueSettings
 from config.groups.security import SecuritySettings
 from config.groups.server import SERVICES, ServerSettings
+from config.groups.telemetry import TelemetrySettings
 from config.plans import Plan, by_name
 from config.private_files import make_once
 
@@ -34,13 +35,20 @@ GROUPS = (
     SecuritySettings,
     LinkSettings,
     ClickSettings,
+    TelemetrySettings,
 )
 _LONGEST_SOCKET_PATH = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(
-    ServerSettings, DatabaseSettings, QueueSettings, SecuritySettings, LinkSettings, ClickSettings
+    ServerSettings,
+    DatabaseSettings,
+    QueueSettings,
+    SecuritySettings,
+    LinkSettings,
+    ClickSettings,
+    TelemetrySettings,
 ):
     """The settings of one process."""
 

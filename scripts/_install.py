@@ -2,8 +2,8 @@
 
     python scripts/_install.py LOCK PROGRAM [ARGUMENT...]
 
-installs requirements/LOCK.txt unless it is there already, then becomes PROGRAM, run by the Python
-of .venv.
+installs requirements/LOCK.txt unless it is there already, and what settings need besides; then
+becomes PROGRAM, run by the Python of .venv.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ PYTHON = VENV / "bin" / "python"
 LOG = VENV / "install.log"
 BUILD_LOCK = ROOT / "requirements" / "build.txt"
 EVERYTHING = ROOT / "requirements" / "dev.txt"  # agrees with the smaller locks
+# What takes more packages, by the setting that asks for it.
+EXTRAS = {"OTEL_EXPORTER_OTLP_ENDPOINT": "tracing"}
 COMPILED = "gunicorn-h1c"  # published as source only
 
 
@@ -141,8 +143,10 @@ def _say(text: str) -> None:
 
 def main() -> int:
     name, program, *arguments = sys.argv[1:]
+    extras = [lock for setting, lock in EXTRAS.items() if os.environ.get(setting)]
     try:
-        ensure(ROOT / "requirements" / f"{name}.txt")
+        for lock in (name, *extras):
+            ensure(ROOT / "requirements" / f"{lock}.txt")
     except (InstallError, OSError) as error:
         _say(f"The dependencies could not be installed: {error}")
         return 1

@@ -14,6 +14,8 @@ from flask import Flask, Request, Response, g, request
 
 from api.core.client import client_address
 from api.core.registry import service
+from api.core.tracing.context import read_traceparent
+from api.core.tracing.spans import running_trace_id
 from api.core.transport import Transport
 from config.logging import write_request_line
 from config.settings import Settings
@@ -23,8 +25,6 @@ log = structlog.stdlib.get_logger("signpost.request")
 _levels = logging.getLogger("signpost.request")
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,128}")
-# W3C Trace Context, version 00.
-_TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 def register_request_hooks(app: Flask, transport: Transport) -> None:
@@ -85,6 +85,5 @@ def _tell(level: int, asked: Request, about: Any, status: int) -> None:
 
 
 def _trace_id(asked: Request) -> str | None:
-    given = asked.headers.get("traceparent")
-    match = _TRACEPARENT.fullmatch(given) if given else None
-    return match[1] if match else None
+    given = read_traceparent(asked.headers.get("traceparent"))
+    return running_trace_id() or (f"{given.trace_id:032x}" if given else None)

@@ -9,7 +9,12 @@ import pytest
 
 from tests.running import ROOT
 
-LOCKS = ["requirements.txt", "requirements/embedded.txt", "requirements/dev.txt"]
+LOCKS = [
+    "requirements.txt",
+    "requirements/embedded.txt",
+    "requirements/tracing.txt",
+    "requirements/dev.txt",
+]
 
 
 def pins(name: str) -> set[tuple[str, str]]:
@@ -34,7 +39,8 @@ def wanted(*extras: str) -> set[str]:
     [
         ("requirements.txt", []),
         ("requirements/embedded.txt", ["embedded"]),
-        ("requirements/dev.txt", ["embedded", "test", "lint"]),
+        ("requirements/tracing.txt", ["tracing"]),
+        ("requirements/dev.txt", ["embedded", "test", "lint", "tracing"]),
     ],
 )
 def test_lock_has_every_dependency(lock: str, extras: list[str]) -> None:

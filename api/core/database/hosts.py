@@ -25,6 +25,9 @@ _JUDGED_ALONE = ("any", "read-write", "read-only", "primary", "standby")
 # Who would wait for a server that has just let somebody wait in vain is refused at once.
 _LONG_SECONDS = 0.5
 _SILENT_SECONDS = 1.0
+# What the driver is told beside the parameters of libpq, such as a class of connections; nothing,
+# unless somebody watches them all.
+driver_options: dict[str, Any] = {}
 
 
 class Hosts:
@@ -51,7 +54,7 @@ class Hosts:
             index = (self._first + offset) % len(self._places)
             try:
                 made = (connect or psycopg2.connect)(
-                    **{**self._parameters, **more, **self._places[index]}
+                    **{**driver_options, **self._parameters, **more, **self._places[index]}
                 )
             except psycopg2.OperationalError as error:
                 errors.append(str(error).strip())

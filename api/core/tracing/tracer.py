@@ -1,0 +1,105 @@
+"""The tracer of this process: begins traces, continues those of others, has them exported."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from random import getrandbits
+from typing import TYPE_CHECKING, Any
+
+from api.core.tracing.context import TraceContext
+from api.core.tracing.sampling import Sampler
+from api.core.tracing.spans import MOST_LINKS, Span, Trace, running, set_running
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from api.core.tracing.export import Exporter
+
+_STOP_SECONDS = 5.0
+
+
+class Tracer:
+    """Usable at once; spans are exported between `start()` and `stop()`."""
+
+    def __init__(self) -> None:
+        self.sampler = Sampler(0.0, follows_parent=False)
+        self._settings: Settings | None = None
+        self._service = ""
+        self._exporter: Exporter | None = None
+
+    def configure(self, settings: Settings, service: str) -> None:
+        """Trace as the settings say; `service` is what the process is called where none does."""
+        self._settings = settings
+        self._service = settings.otel_service_name or service
+        self.sampler = Sampler.of(settings)
+
+    def start(self) -> None:
+        """Begin to export in this process; a forked server calls it in each worker, after the
+        fork: what exports is a thread."""
+        from api.core.tracing.export import Exporter  # noqa: PLC0415 - only where it is used
+
+        assert self._settings is not None  # noqa: S101 - configured before
+        self._exporter = Exporter(self._settings, self._service)
+
+    def stop(self) -> None:
+        """Export what is left, if that is quick."""
+        exporter, self._exporter = self._exporter, None
+        if exporter is not None:
+            exporter.stop(_STOP_SECONDS)
+
+    def begin(
+        self,
+        name: str,
+        kind: str,
+        attributes: dict[str, Any],
+        parent: TraceContext | None = None,
+        links: Sequence[TraceContext] = (),
+        *,
+        chosen: bool = False,
+    ) -> Span:
+        """Begin what this process does in a trace, a new one unless it has a `parent`. The span
+        runs from now on, here, until `end`; one that was `chosen` before is sampled."""
+        trace_id = parent.trace_id if parent else getrandbits(128) or 1
+        sampled = (chosen and parent is None) or self.sampler.takes(parent, trace_id)
+        trace = Trace(trace_id, sampled, self._export)
+        parent_id = parent.span_id if parent else 0
+        span = Span(
+            trace, parent_id, name, kind, attributes, links[:MOST_LINKS], parent is not None
+        )
+        set_running(span)
+        return span
+
+    def end(self, span: Span) -> None:
+        """End what `begin` began; with an error it is kept, whether sampled or not."""
+        set_running(None)
+        span.end()
+        span.trace.failed = span.error is not None
+        span.trace.finish()
+
+    @contextmanager
+    def trace(
+        self,
+        name: str,
+        kind: str,
+        attributes: Mapping[str, Any],
+        parent: TraceContext | None = None,
+        links: Sequence[TraceContext] = (),
+    ) -> Iterator[Span]:
+        """`begin` and `end` around what is done here."""
+        before = running()
+        span = self.begin(name, kind, dict(attributes), parent, links)
+        try:
+            yield span
+        except BaseException as error:
+            span.fail(error)
+            raise
+        finally:
+            self.end(span)
+            set_running(before)
+
+    def _export(self, spans: Sequence[Span]) -> None:
+        if self._exporter is not None:
+            self._exporter.put(spans)
+
+
+TRACER = Tracer()

@@ -1,0 +1,37 @@
+"""The fast path where requests are traced: what is to be in a trace goes the other way.
+
+What is answered before it is parsed asks nobody anything, so a trace of it would be a single span,
+and the time to record that many times what the answer takes. The share of such requests that the
+sampler wants, and those whose caller samples them, are given to the application instead, where
+their clicks are traced as well.
+"""
+
+from __future__ import annotations
+
+import re
+
+from api.core.tracing.context import read_traceparent
+from api.core.tracing.tracer import TRACER
+from api.core.tracing.wsgi import chosen
+from api.redirects.fast import FastPath, _Visitor
+
+_TRACEPARENT = re.compile(rb"\r\ntraceparent: *([!-~]+)\r\n", re.IGNORECASE)
+
+
+class TracedFastPath(FastPath):
+    """Answers what no trace is to tell of."""
+
+    def answer(self, data: bytes, peer: str) -> tuple[bytes, bytes] | None:
+        """As the fast path answers; None also where the answer is to be traced."""
+        answered = super().answer(data, peer)
+        if answered is not None and TRACER.sampler.takes_next():
+            chosen.set(True)
+            return None
+        return answered
+
+    def _read_fields(self, block: bytes, peer: str) -> _Visitor | None:
+        given = _TRACEPARENT.search(b"\r\n" + block)
+        context = read_traceparent(given[1].decode()) if given else None
+        if context is not None and TRACER.sampler.takes(context, context.trace_id):
+            return None
+        return super()._read_fields(block, peer)
