@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.services.rabbitmq import INSTALL, wait_until_up
+from tests.services import prometheus, rabbitmq
+from tests.services.rabbitmq import wait_until_up
 
 if TYPE_CHECKING:
     from _pytest.terminal import TerminalReporter
 
-_REASON = "no RabbitMQ"
+# What is not everywhere, by the reason for which tests are skipped, and how to get it.
+_ABSENT = {
+    "no RabbitMQ": (
+        f"{rabbitmq.INSTALL}    (as root; scripts/test as root does it itself)",
+        "or TEST_AMQP_URL=amqp://... scripts/test",
+    ),
+    prometheus.ABSENT: (f"{prometheus.INSTALL}    (as root; scripts/test as root does it itself)",),
+}
 # Modules whose tests share what takes long to fill: one process does it for all of them.
 _TOGETHER = {
     "tests/contracts/test_query_counts.py": "query counts",
@@ -47,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if not os.environ.get("TEST_AMQP_URL"):
         for item in items:
             if item.get_closest_marker("rabbitmq"):
-                item.add_marker(pytest.mark.skip(reason=_REASON))
+                item.add_marker(pytest.mark.skip(reason="no RabbitMQ"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -58,13 +66,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
     """Say what was not run, where nobody overlooks it."""
-    skipped = [
-        report
-        for report in terminalreporter.stats.get("skipped", [])
-        if _REASON in str(report.longrepr)
-    ]
-    if skipped:
-        terminalreporter.section("NOT RUN: no RabbitMQ", sep="!", red=True, bold=True)
-        terminalreporter.line(f"{len(skipped)} tests need RabbitMQ and were NOT RUN. To run them:")
-        terminalreporter.line(f"    {INSTALL}    (as root; scripts/test as root does it itself)")
-        terminalreporter.line("    or TEST_AMQP_URL=amqp://... scripts/test")
+    reasons = [str(one.longrepr) for one in terminalreporter.stats.get("skipped", [])]
+    for absent, advice in _ABSENT.items():
+        if skipped := sum(absent in reason for reason in reasons):
+            terminalreporter.section(f"NOT RUN: {absent}", sep="!", red=True, bold=True)
+            needed = absent.removeprefix("no ")
+            terminalreporter.line(f"{skipped} tests need {needed} and were NOT RUN. To run them:")
+            for line in advice:
+                terminalreporter.line(f"    {line}")

@@ -1,0 +1,1 @@
+"""The dashboards, one a module; `make-dashboards` writes them as Grafana reads them."""
