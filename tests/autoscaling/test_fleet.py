@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +13,8 @@ from api.operations.fleet import SEGMENTS_PER_CONSUMER, Fleet
 from config.settings import Settings
 from tests.clicks.brokers import new_broker, put_into
 from tests.factories.clicks import a_click, a_link_id, a_segment
-from tests.running import ROOT, clean_environ
+from tests.running import clean_environ
+from tests.scripting import run_script
 
 
 @pytest.mark.rabbitmq
@@ -49,10 +48,7 @@ def test_a_broker_that_is_away_is_one_line(tmp_path: Path) -> None:
     reporter.write()
     environ = clean_environ(tmp_path, AMQP_URL="amqp://guest:guest@127.0.0.1:1/")
     try:
-        done = subprocess.run(
-            [sys.executable, ROOT / "scripts" / "autoscale", "--processes", "2"],
-            check=False, env=environ, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        done = run_script("autoscale", "--processes", 2, env=environ)
     finally:
         reporter.stop()
     assert done.returncode == 1

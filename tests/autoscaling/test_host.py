@@ -20,6 +20,7 @@ import pytest
 from api.core.load import read_loads
 from api.operations.masters import Master
 from tests.running import ROOT, RunningSignpost, children_of, clean_environ, running, wait_until
+from tests.scripting import run_script
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 TOKEN = "a token of the tests only"
@@ -33,16 +34,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSignpost]:
         yield signpost
 
 
-def run(site: RunningSignpost, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(site: RunningSignpost, script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     environ = clean_environ(site.home, METRICS_TOKEN=TOKEN, AUTOSCALE_MIN_WORKERS="1")
-    return subprocess.run(
-        [sys.executable, *arguments],
-        check=False, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
+    return run_script(script, *arguments, env=environ, timeout=60)
 
 
 def autoscale(site: RunningSignpost, *arguments: str) -> dict[str, Any]:
-    done = run(site, "scripts/autoscale", "--json", *arguments)
+    done = run(site, "autoscale", "--json", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     told: dict[str, Any] = json.loads(done.stdout)
     return told
@@ -119,7 +117,7 @@ def test_procfile_hosts_are_told_a_number_of_processes(site: RunningSignpost) ->
         assert 6 <= told["web"]["wanted"] <= 8
         assert "busy" in told["web"]["reason"]
 
-    refused = run(site, "scripts/autoscale", "--processes", "8", "--metrics", "http://127.0.0.1:1/")
+    refused = run(site, "autoscale", "--processes", "8", "--metrics", "http://127.0.0.1:1/")
     assert refused.returncode == 1
     assert "does not answer" in refused.stderr
 
@@ -157,7 +155,7 @@ def test_profile_draws_a_flame_graph_of_a_live_worker(
     assert drawn.tag.endswith("svg")
     assert "gevent" in picture.read_text()
 
-    wrong = run(site, "scripts/profile", "--worker", "1")
+    wrong = run(site, "profile", "--worker", "1")
     assert wrong.returncode == 1
     assert "no web worker; there are: " in wrong.stderr
 
@@ -168,7 +166,10 @@ def test_profile_says_what_to_install(tmp_path: Path, site: RunningSignpost) -> 
         "sys.argv = ['scripts/profile']; sys.path.insert(0, 'scripts'); "
         "runpy.run_path('scripts/profile', run_name='__main__')"
     )
-    done = run(site, "-c", program)
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False, cwd=ROOT, env=clean_environ(site.home), capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 1
     assert "pip install py-spy" in done.stderr
 

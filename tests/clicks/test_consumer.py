@@ -22,6 +22,7 @@ from api.clicks.spool import Spool
 from api.core.errors import Unavailable
 from tests.clicks.conftest import Counted
 from tests.factories.clicks import a_click, a_link_id, a_segment
+from tests.scripting import run_script
 
 ROOT = Path(__file__).parents[2]
 Ask = Callable[[int], Counted]
@@ -222,13 +223,7 @@ def test_a_wrong_setting_is_told_in_one_line(
     start: Callable[..., subprocess.Popen[str]], environ: dict[str, str]
 ) -> None:
     environ_with_error = environ | {"DATABASE_URL": "mysql://x"}
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/consume-clicks"), "--once"],
-        env=os.environ | environ_with_error,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    process = run_script("consume-clicks", "--once", env=os.environ | environ_with_error)
 
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1
@@ -240,13 +235,8 @@ def test_a_database_that_is_away_is_told_in_one_line_and_loses_nothing(
 ) -> None:
     put(a_segment([a_click(1)]))
     away = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/x", "SIGNPOST_HOME": str(tmp_path)}
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/consume-clicks"), "--once"],
-        env=os.environ | environ | away | {"LOG_LEVEL": "ERROR"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    environ = os.environ | environ | away | {"LOG_LEVEL": "ERROR"}
+    process = run_script("consume-clicks", "--once", env=environ)
 
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1, process.stderr

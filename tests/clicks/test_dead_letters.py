@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +21,7 @@ from api.clicks.queue.source import QueueSource
 from api.core.database.routing import Database
 from tests.clicks.brokers import messages_in, new_broker, put_into
 from tests.factories.clicks import a_click, a_segment
-
-ROOT = Path(__file__).parents[2]
+from tests.scripting import run_script
 
 
 @dataclass(frozen=True)
@@ -36,14 +34,7 @@ class Place:
     waiting: Callable[[], int]  # how many wait for a consumer
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(ROOT / "scripts/dead-letters"), *arguments],
-            env=os.environ | self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
+        return run_script("dead-letters", *arguments, env=os.environ | self.environ)
 
     def ask(self, *arguments: str) -> Any:
         done = self.run(*arguments, "--json")

@@ -24,6 +24,7 @@ from tests.clicks.test_shipper import far_broker, relay
 from tests.factories.clicks import a_click, a_link_id, a_segment
 from tests.redirects.proxy import Relay
 from tests.running import wait_until
+from tests.scripting import run_script
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -209,14 +210,7 @@ def test_queues_that_an_operator_made_are_used_as_they_are(
 
 def test_a_broker_that_is_away_is_told_in_one_line(environ: dict[str, str]) -> None:
     away = {"AMQP_URL": "amqp://127.0.0.1:1/", "LOG_LEVEL": "ERROR"}
-    process = subprocess.run(
-        [sys.executable, str(ROOT / "scripts/consume-clicks"), "--once"],
-        env=os.environ | environ | away,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    process = run_script("consume-clicks", "--once", env=os.environ | environ | away)
 
     assert process.returncode == 1
     assert process.stderr.count("\n") == 1, process.stderr

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("script", ["settings", "openapi"])
 def test_document_is_what_the_code_says(script: str) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / script, "--check"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script(script, "--check", env=os.environ)
     assert done.returncode == 0, done.stderr
 
 

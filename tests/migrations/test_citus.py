@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +21,8 @@ from api.core.database.migrate import MigrationError, migrate
 from api.models import METADATA
 from config.settings import Settings
 from tests.contracts.scratch import scratch_database
+from tests.scripting import run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 DOUBLE = Path(__file__).with_name("citus_double.sql").read_text()
 SHARD_TABLES = sorted(METADATA["shard"].tables)
 # Citus documentation, "Citus Utility Functions".
@@ -71,13 +70,7 @@ def citus(migrated: str) -> Iterator[Connection]:
 
 def run(url: str) -> subprocess.CompletedProcess[str]:
     """The script, on a database."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "scripts/migrate"), "--distribute", "citus"],
-        env=os.environ | {"DATABASE_URL": url},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
+    return run_script("migrate", "--distribute", "citus", env=os.environ | {"DATABASE_URL": url})
 
 
 def made(connection: Connection, columns: str = "table_name::text, citus_table_type") -> list[str]:

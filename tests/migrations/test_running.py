@@ -28,6 +28,7 @@ from api.core.database.migrate import MigrationError, differences, migrate, pend
 from api.models import METADATA
 from config.settings import Settings
 from tests.contracts.scratch import scratch_database
+from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -41,10 +42,7 @@ def urls(database_url: str) -> Iterator[tuple[str, str]]:
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The script, in an environment of its own."""
-    command = [sys.executable, str(ROOT / "scripts/migrate"), *arguments]
-    return subprocess.run(
-        command, env=os.environ | environ, capture_output=True, text=True, check=False, timeout=60
-    )
+    return run_script("migrate", *arguments, env=os.environ | environ)
 
 
 def test_every_database_is_migrated(urls: tuple[str, str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -31,8 +30,8 @@ from api.oauth.revocations import Revocations
 from api.oauth.tokens import AccessToken, Tokens
 from api.oauth.verifier import TokenVerifier
 from config.settings import Settings, SettingsError
+from tests.scripting import run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 NOW = 1_800_000_000
 
 
@@ -273,14 +272,8 @@ def test_algorithm_without_a_key_stops_the_start(tmp_path: Path) -> None:
 
 
 def rotate(home: Path, *options: str, **settings: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / "rotate-keys", *options],
-        check=False,
-        env={"SIGNPOST_HOME": str(home), "PATH": ""} | settings,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environ = {"SIGNPOST_HOME": str(home), "PATH": ""} | settings
+    return run_script("rotate-keys", *options, env=environ)
 
 
 def test_script_rotates_and_says_what_happens_when(tmp_path: Path) -> None:

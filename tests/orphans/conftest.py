@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,8 +24,7 @@ from api.orphans.service import OrphanService
 from config.settings import Settings
 from tests.caller import Caller
 from tests.redirects.visitor import Visitor
-
-ROOT = Path(__file__).parents[2]
+from tests.scripting import run_script
 
 
 @pytest.fixture(autouse=True)
@@ -77,13 +74,8 @@ class Site:
     def consume_by_script(self) -> dict[str, Any]:
         """The same, as an operator would; its figures."""
         self.restart()
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts/consume-clicks"), "--once", "--json"],
-            env=os.environ | self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        environ = os.environ | self.environ
+        done = run_script("consume-clicks", "--once", "--json", env=environ)
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 

@@ -6,11 +6,9 @@ import json
 import logging
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,8 +26,8 @@ from tests.redirects.conftest import AppMaker
 from tests.redirects.shared_redis import SharedRedis
 from tests.redirects.test_cache import within
 from tests.redirects.visitor import Visitor
+from tests.scripting import run_script
 
-ROOT = Path(__file__).resolve().parents[2]
 Link = dict[str, Any]
 
 
@@ -176,14 +174,7 @@ class Script:
         self._environ = kept | environ
 
     def run(self, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / "warm-cache", *arguments],
-            env=self._environ | settings,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_script("warm-cache", *arguments, env=self._environ | settings)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,7 @@ from flask import Flask
 
 from tests.caller import Caller
 from tests.redirects.visitor import Visitor
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.scripting import run_script
 
 
 class Operator:
@@ -26,15 +24,7 @@ class Operator:
         self._environ = {**os.environ, **environ, "LOG_LEVEL": "WARNING"}
 
     def run(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / "block-targets", *arguments],
-            env=self._environ,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_script("block-targets", *arguments, env=self._environ, given=given)
 
     def does(self, *arguments: str, given: str = "") -> Any:
         done = self.run(*arguments, "--json", given=given)

@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from tests.conftest import new_database
+from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,15 +35,7 @@ def environ(tmp_path: Path) -> Iterator[dict[str, str]]:
 def run(
     environ: dict[str, str], script: str, *arguments: str, given: str = ""
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, ROOT / "scripts" / script, *arguments],
-        env=environ,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_script(script, *arguments, env=environ, given=given)
 
 
 def succeed(environ: dict[str, str], script: str, *arguments: str) -> str:

@@ -25,6 +25,7 @@ from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.conftest import new_database
 from tests.factories.clicks import a_click, a_link_id, a_segment
+from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime.now(UTC)
@@ -45,14 +46,7 @@ class House:
         self.connection.autocommit = True
 
     def run(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / "purge", *arguments],
-            env=self.environ | environ,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_script("purge", *arguments, env=self.environ | environ)
 
     def purge(self, *arguments: str, **environ: str) -> Any:
         done = self.run("--json", *arguments, **environ)
@@ -74,10 +68,7 @@ class House:
         spool = Path(self.environ["SIGNPOST_HOME"]) / "spool"
         spool.mkdir(exist_ok=True)
         (spool / f"{segment.name}.ready").write_bytes(segment.body)
-        script = ROOT / "scripts" / "consume-clicks"
-        subprocess.run(
-            [sys.executable, script, "--once"], env=self.environ, check=True, capture_output=True
-        )
+        run_script("consume-clicks", "--once", env=self.environ).check_returncode()
 
     def keep(self, days: int | None, workspace: int | None = None) -> None:
         self.identity.update_workspace(workspace or self.workspace, {"click_retention_days": days})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,20 +24,13 @@ from api.stats.service import StatsService
 from config.settings import Settings
 from tests.conftest import new_database
 from tests.factories.clicks import a_click, a_link_id, a_segment, now_ms
+from tests.scripting import run_script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "rebuild-stats"
 DAY_MS = 86_400_000
 
 
 def run(environ: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, SCRIPT, *arguments],
-        env=os.environ | environ,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return run_script("rebuild-stats", *arguments, env=os.environ | environ)
 
 
 @dataclass

@@ -24,6 +24,7 @@ from api.identity.users import SignInRefused, UserService
 from api.services import People, people_services
 from config.settings import Settings
 from tests.conftest import new_database
+from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 EMAIL, PASSWORD = "ann@example.com", "seven quiet ferries at noon"
@@ -52,15 +53,7 @@ class Installation:
 
     def run(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
         script, *rest = arguments
-        return subprocess.run(
-            [sys.executable, ROOT / "scripts" / script, *rest],
-            env=os.environ | self.environ,
-            input=given,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return run_script(script, *rest, env=os.environ | self.environ, given=given)
 
     def json(self, *arguments: str, given: str = "") -> dict[str, Any]:
         """What a script prints, which must succeed."""

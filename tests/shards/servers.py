@@ -22,6 +22,7 @@ from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.caller import Caller
 from tests.running import ROOT, clean_environ
+from tests.scripting import run_script
 
 _FORGETFUL = {
     "fsync": "off",
@@ -66,8 +67,8 @@ class TwoServers:
             name: create_engine(str(Settings.load({"DATABASE_URL": url}).database_url))
             for name, url in self.url.items()
         }
-        self.run("scripts/migrate")
-        self.run("scripts/shards", "add", "second", self.url["second"])
+        self.run("migrate")
+        self.run("shards", "add", "second", self.url["second"])
 
     def stop(self) -> None:
         """Stop everything that was started."""
@@ -94,15 +95,8 @@ class TwoServers:
 
     def run(self, *arguments: str) -> str:
         """Run a script to its end; what it printed."""
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            check=False,
-            cwd=ROOT,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            timeout=150,
-        )
+        script, *rest = arguments
+        done = run_script(script, *rest, env=self.environ, timeout=150)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
         return done.stdout
 
@@ -130,7 +124,7 @@ class TwoServers:
 
     def move(self, *arguments: str) -> dict[str, Any]:
         """Move slots, to the end."""
-        found: dict[str, Any] = json.loads(self.run("scripts/shards", "move", *arguments, "--json"))
+        found: dict[str, Any] = json.loads(self.run("shards", "move", *arguments, "--json"))
         return found
 
     def killed_at(self, step: str, *arguments: str) -> bool:
@@ -162,7 +156,7 @@ class TwoServers:
 
     def verified(self) -> dict[str, Any]:
         """What `scripts/shards verify` says, which must be that all is well."""
-        found: dict[str, Any] = json.loads(self.run("scripts/shards", "verify", "--json"))
+        found: dict[str, Any] = json.loads(self.run("shards", "verify", "--json"))
         assert found["ok"], found
         return found
 

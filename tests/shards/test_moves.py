@@ -94,5 +94,5 @@ def test_slots_move_under_load_although_their_mover_is_killed(servers: TwoServer
 def test_a_mover_may_be_killed_at_every_step_and_slots_move_back(servers: TwoServers) -> None:
     load = run_moves(servers, STEPS, back=True)
     # What is counted of a workspace is counted anew where the clicks are now, and is as much.
-    servers.run("scripts/rebuild-stats")
+    servers.run("rebuild-stats")
     check_balance(servers, load)

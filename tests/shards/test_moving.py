@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,7 +26,7 @@ from api.models import METADATA
 from api.stats.service import StatsService
 from config.settings import Settings
 from tests.factories.clicks import a_click, a_segment
-from tests.running import ROOT
+from tests.scripting import run_script
 from tests.shards.servers import TwoServers, wait_for
 
 pytestmark = pytest.mark.timeout(300)
@@ -88,13 +87,10 @@ def test_a_database_is_a_shard_once(servers: TwoServers) -> None:
         (servers.url["main"], "is the shard main already"),
         (servers.url["second"].replace("/signpost?", "/nobody?"), "does not exist"),
     ):
-        command = [sys.executable, "scripts/shards", "add", "third", url]
-        done = subprocess.run(
-            command, cwd=ROOT, env=servers.environ, capture_output=True, text=True, check=False
-        )
+        done = run_script("shards", "add", "third", url, env=servers.environ)
         assert done.returncode == 1
         assert why in done.stderr
-    status = json.loads(servers.run("scripts/shards", "status", "--json"))
+    status = json.loads(servers.run("shards", "status", "--json"))
     assert [shard["name"] for shard in status["shards"]] == ["main", "second"]
 
 
@@ -123,14 +119,7 @@ def test_a_writer_with_an_old_map_is_refused_and_verify_tells_strangers(
     with db.write_shard("second") as session:
         home = "INSERT INTO click_horizons VALUES (-1, 1, now())"
         session.execute(text(home))
-    done = subprocess.run(
-        [sys.executable, "scripts/shards", "verify", "--json"],
-        cwd=ROOT,
-        env=servers.environ,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_script("shards", "verify", "--json", env=servers.environ)
     faults = {shard["shard"]: shard["faults"] for shard in json.loads(done.stdout)["shards"]}
     assert done.returncode == 1
     assert any("links has 1 rows" in fault for fault in faults["main"])

@@ -24,6 +24,7 @@ from tests.redirects.conftest import AppMaker, closed_port, make_app, own_redis,
 from tests.redirects.shared_redis import SharedRedis
 from tests.redirects.wire.server import WebServer
 from tests.running import ROOT
+from tests.scripting import run_script
 from tests.titles.servers import Server, page, serving
 
 __all__ = ["closed_port", "make_app", "own_redis", "shared"]
@@ -168,14 +169,7 @@ def test_full_or_absent_broker_costs_no_more_than_the_jobs(
 
 
 def test_worker_without_a_broker_says_so(environ: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "run-jobs"],
-        env={**os.environ, **environ, "REDIS_URL": "", "AMQP_URL": ""},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run_script("run-jobs", env={**os.environ, **environ, "REDIS_URL": "", "AMQP_URL": ""})
     assert done.returncode != 0
     assert "REDIS_URL" in done.stderr
 
