@@ -33,6 +33,7 @@ from api.redirects.orphans import OrphanVisits
 from api.runtime import Runtime
 from api.targets.known import KnownRules
 from api.wiring.parts import Parts
+from api.wiring.status import add_status
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -132,6 +133,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     runtime.on_first_start.append(partial(check_capacity, db, settings))
     health = HealthService(settings, db, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)
+    add_status(parts, health)
     return parts
 
 

@@ -98,6 +98,16 @@ class Settings(
         return self.signpost_home / "load"
 
     @property
+    def metrics_path(self) -> Path:
+        """Folder in which the processes of this host count."""
+        return self.signpost_home / "metrics"
+
+    @property
+    def status_path(self) -> Path:
+        """Folder of the minutes that the status page shows of this host."""
+        return self.signpost_home / "status"
+
+    @property
     def jwt_keys_path(self) -> Path:
         """Where keys are kept that no setting gives."""
         return self.signpost_home / "jwt-keys.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import secrets
 import shlex
 import signal
 import socket
@@ -26,6 +27,7 @@ from api.core.embedded.postgres import EmbeddedPostgres
 from api.core.embedded.settings import postgres_folder, valkey_folder
 from api.core.embedded.supervisor import StopRequested, StopSignals, Supervisor
 from api.core.embedded.valkey import EmbeddedValkey
+from config.private_files import make_once
 from config.settings import Settings, SettingsError
 
 ROOT = _bootstrap.ROOT
@@ -41,6 +43,7 @@ class Start:
         self._settings = settings
         self._signals = signals
         self._home = settings.signpost_home
+        self._metrics_token = self._home / "metrics.token"
         self._supervisor = Supervisor(signals, say)
         self._environ = dict(os.environ)
         self._address = _local_address(settings.host)
@@ -77,6 +80,7 @@ class Start:
         """Start, serve until a signal, stop."""
         try:
             self._claim()
+            self._keep_metrics_token()
             self._start_databases()
             key = self._prepare()
             self._supervisor.start(self._web)
@@ -105,6 +109,13 @@ class Start:
         self._clicks.take_over()
         self._jobs.take_over()
         _check_port(self._settings.host, self._settings.port)
+
+    def _keep_metrics_token(self) -> None:
+        """Let the operator see the status page and the metrics, and nobody else."""
+        if self._settings.metrics_token is None:
+            if not self._metrics_token.exists():
+                make_once(self._metrics_token, secrets.token_urlsafe(24))
+            self._environ["METRICS_TOKEN"] = self._metrics_token.read_text().strip()
 
     def _start_databases(self) -> None:
         """Start what no setting names, and put its address into the environment of the rest."""
@@ -183,7 +194,12 @@ class Start:
             f'-H "Authorization: Bearer {secret}" '
             """-H 'Content-Type: application/json' -d '{"url": "https://example.com/"}'"""
         )
-        print(f"\n  Documentation: {here}/docs\n  Stop: Ctrl-C\n", flush=True)
+        print(f"\n  Documentation: {here}/docs")
+        if self._settings.status_page != "off":
+            kept = self._settings.metrics_token is None
+            where = self._metrics_token if kept else "METRICS_TOKEN"
+            print(f"  Status: {here}/status (any name; the password is in {where})")
+        print("  Stop: Ctrl-C\n", flush=True)
         if self._health.get("redis", {}).get("status") == "down":
             say("REDIS_URL does not answer: until it does, each process has caches of its own")
 

@@ -148,6 +148,7 @@ class AddressLimits:
             "link-password": Rule(settings.password_tries_per_minute),
             "sign-in": Rule(settings.sign_in_tries_per_minute),
             "account": Rule(settings.sign_in_tries_per_hour, 3_600),
+            "status-token": Rule(settings.sign_in_tries_per_minute),
             "token": Rule(settings.token_requests_per_minute),
             "miss": Rule(settings.misses_per_minute),
         }

@@ -83,7 +83,8 @@ class SecuritySettings:
     )
     sign_in_tries_per_minute: int = integer(
         20,
-        "Tries to sign in, or to accept an invitation, from one address before 429.",
+        "Tries to sign in, to accept an invitation or to see `/status`, from one address before "
+        "429.",
         1,
         1_000_000,
     )

@@ -61,6 +61,15 @@ class ServerSettings:
         "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; it also shows "
         "what `/health/ready` keeps from others; default: `/metrics` is not served.",
     )
+    status_page: str = setting(
+        "private",
+        kinds.one_of("off", "private", "public"),
+        "Who sees `/status`: `private`, who gives `METRICS_TOKEN` as the password (nobody where "
+        "none is set); `public`, everybody, without reasons.",
+    )
+    status_sample_seconds: float = setting(
+        10.0, kinds.seconds(low=1, high=60), "How often each host is looked at for `/status`."
+    )
     max_body_bytes: int = integer(
         2 * 1024 * 1024, "Largest request body that is read; more answers 413.", 1024
     )

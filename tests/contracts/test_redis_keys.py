@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterator
 
@@ -17,6 +18,7 @@ from api.core.safe_url import MAX_URL_LENGTH
 from api.core.slugs import MAX_LENGTH
 from api.identity.service import IdentityService
 from api.jobs.application import MAX_WAITING, make_celery
+from api.operations.status.serving import make_minutes
 from config.settings import Settings
 from tests.caller import Caller
 from tests.redirects.visitor import Visitor
@@ -120,6 +122,13 @@ def use_replicas(settings: Settings) -> None:
     positions.find("main:1")
 
 
+def use_status(settings: Settings) -> None:
+    """As many numbers of a minute as there may be."""
+    _, shared = make_minutes(settings)
+    assert shared is not None
+    shared.add(int(time.time() // 60), {f"up.{'x' * 32}-{number}": 1.5 for number in range(500)})
+
+
 def test_each_key_is_documented_has_a_life_and_a_bounded_size(
     app: Flask, environ_here: dict[str, str], identity: IdentityService, server: redis.Redis
 ) -> None:
@@ -130,6 +139,7 @@ def test_each_key_is_documented_has_a_life_and_a_bounded_size(
     use_people(app)
     use_jobs(settings)
     use_replicas(settings)
+    use_status(settings)
 
     rows = documented("one")
     found = check_keys(server, rows)

@@ -45,6 +45,7 @@ PUBLIC = {
     "redirects.follow_with_password",
     "redirects.home",
     "redirects.robots",
+    "status.status",  # asks for a token of its own, or is public
 }
 API = "/api/v1"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import socket
 import stat
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,18 @@ def test_printed_curl_line_works_when_pasted(signpost: RunningSignpost) -> None:
     assert line is not None
     answer = subprocess.run(["bash", "-c", line[1]], check=True, capture_output=True, cwd="/")
     assert json.loads(answer.stdout)["url"] == "https://example.com/"
+
+
+def test_status_page_opens_with_the_token_that_the_start_keeps(signpost: RunningSignpost) -> None:
+    path = signpost.home / "metrics.token"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    line = re.search(r"Status: (\S+) \(any name; the password is in (.+)\)", signpost.output)
+    assert line is not None
+    assert line[2] == str(path)
+    password = base64.b64encode(b"me:" + path.read_bytes()).decode()
+    asked = urllib.request.Request(line[1], headers={"Authorization": f"Basic {password}"})
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        assert json.load(answer)["status"] in ("well", "degraded")
 
 
 def test_start_on_a_home_in_use_is_refused(signpost: RunningSignpost) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 from flask import Flask
+from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from api.clicks.queue.broker import Broker, close_quietly
@@ -23,6 +24,7 @@ from api.jobs.application import make_celery
 from api.limits.limiter import PlanLimiter
 from api.live.publisher import LivePublisher
 from api.operations.health import HealthService
+from api.operations.status.shared import SharedMinutes
 from config.settings import Settings
 
 _SECONDS = 2.0
@@ -112,6 +114,16 @@ def live(url: str) -> bool:
     return not publisher._away
 
 
+def status(url: str) -> bool:
+    """What hosts tell of a minute adds up."""
+    minutes = SharedMinutes(url, 0.5)
+    try:
+        minutes.add(0, {"samples": 1})
+    except RedisError:
+        return False
+    return minutes.read([0]) != [None]
+
+
 def health(url: str) -> bool:
     """Readiness tells of Redis."""
     nowhere = "postgresql+psycopg2://nobody@127.0.0.1:1/none"
@@ -140,5 +152,5 @@ def broker(url: str) -> bool:
 
 DATABASE_CLIENTS: list[Callable[[str], bool]] = [sessions, single_statements, migrations]
 REDIS_CLIENTS: list[Callable[[str], bool]] = [
-    *(evictions, copies, limits, plans, answers, live, health, jobs)
+    *(evictions, copies, limits, plans, answers, live, status, health, jobs)
 ]

@@ -1,0 +1,138 @@
+"""What all processes of this host have counted, read from the files in which they count.
+
+prometheus_client has each process count in files of its own, which outlive it; here the few counts
+that the status page shows are added up, without making metrics of the many others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from prometheus_client.mmap_dict import MmapedDict
+
+from api.operations.status.figures import Figures, add
+
+
+class Times(NamedTuple):
+    """A histogram: how the names of its buckets begin, and where each ends, in seconds."""
+
+    beginning: str
+    bounds: tuple[float, ...]
+
+
+GENERATION = "generation"
+# Counted in files of their own, which nobody makes anew.
+LASTING = frozenset({"clicks_lost"})
+REDIRECT_TIME = Times(
+    "redirect_time.",
+    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.5),
+)
+CALL_TIME = Times(
+    "call_time.", (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+)
+CLICK_DELAY = Times("click_delay.", (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600))
+
+
+class _Entry(NamedTuple):
+    """One value of a file."""
+
+    name: str  # of the sample: with `_total`, `_bucket`, ...
+    labels: dict[str, str]
+
+
+def _redirects(entry: _Entry) -> Iterator[str]:
+    level, status = entry.labels.get("level", "other"), entry.labels.get("status", "")
+    yield f"redirects.{level}"
+    if status.startswith("5"):
+        yield "redirects_failed"
+    elif status.startswith("3"):
+        yield "clicks_recorded"
+
+
+def _calls(entry: _Entry) -> Iterator[str]:
+    status = entry.labels.get("status", "")[:1]
+    yield f"calls.{status}xx" if status in "2345" else "calls.2xx"
+
+
+def _bucket(times: Times) -> Callable[[_Entry], Iterator[str]]:
+    def name(entry: _Entry) -> Iterator[str]:
+        if entry.name.endswith("_bucket"):
+            yield times.beginning + entry.labels["le"]
+
+    return name
+
+
+def _counted(entry: _Entry) -> Iterator[str]:
+    del entry
+    yield "clicks_counted"
+
+
+_NAMES: dict[str, Callable[[_Entry], Iterator[str]]] = {
+    "signpost_redirects": _redirects,
+    "signpost_redirect_duration_seconds": _bucket(REDIRECT_TIME),
+    "signpost_requests": _calls,
+    "signpost_request_duration_seconds": _bucket(CALL_TIME),
+    "signpost_ingest_clicks": _counted,
+    "signpost_click_delay_seconds": _bucket(CLICK_DELAY),
+}
+_BEGINNINGS = tuple(f'["{name}", ' for name in _NAMES)
+
+
+class CounterFiles:
+    """The folder of prometheus_client's files."""
+
+    def __init__(self, folder: Path, pause: Callable[[], None] = lambda: None) -> None:
+        """What is done beside this has its turn by `pause`, between two files."""
+        self._folder = folder
+        self._pause = pause
+
+    def read(self) -> Figures:
+        """All counts, since the files are there; and which files these are."""
+        counted: Figures = {}
+        if self._folder.is_dir():
+            counted[GENERATION] = self._generation()
+        for kind in ("counter", "histogram"):
+            for path in sorted(self._folder.glob(f"{kind}_*.db")):
+                add(counted, _read_file(path))
+                self._pause()
+        return counted
+
+    def _generation(self) -> float:
+        """A number in a file beside the counts: who makes them anew takes it away with them."""
+        path = self._folder / "generation"
+        with contextlib.suppress(OSError, ValueError):
+            return float(path.read_text())
+        number = float(secrets.randbits(48))
+        path.write_text(str(number))
+        return number
+
+
+def _read_file(path: Path) -> Figures:
+    counted: Figures = {}
+    values: Any = MmapedDict
+    try:
+        for key, value, *_ in values.read_all_values_from_file(str(path)):
+            if key.startswith(_BEGINNINGS):
+                metric, name, labels = json.loads(key)[:3]
+                for field in _NAMES[metric](_Entry(name, labels)):
+                    counted[field] = counted.get(field, 0.0) + value
+    except (OSError, RuntimeError, ValueError, LookupError, struct.error):
+        return {}  # of a process that has just begun, or that is adding a name: it is read later
+    return counted
+
+
+def growth(before: Figures, now: Figures) -> tuple[Figures, Figures]:
+    """What was counted between two readings, and what the next one is to be compared with."""
+    if before.get(GENERATION) != now.get(GENERATION):
+        before = {name: value for name, value in before.items() if name in LASTING}
+    # A count does not shrink: then a file could not be read, and soon it is there again.
+    after = {name: max(value, before.get(name, 0.0)) for name, value in now.items()}
+    grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+    grown.pop(GENERATION, None)
+    return {name: value for name, value in grown.items() if value > 0}, before | after

@@ -1,0 +1,81 @@
+"""What the page tells: how everything is, why, and how the last hour was."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from api.operations.status.board import Panel, make_panels
+from api.operations.status.dependencies import Dependency, read_dependencies
+from api.operations.status.figures import fullest
+from api.operations.status.findings import Finding, find, state_of
+from api.operations.status.hour import MINUTES, Hour
+from api.operations.status.local import MinuteFiles
+from api.operations.status.shared import SharedMinutes
+
+# However many look at the page: it is read, and its pictures are drawn, so often at most.
+_KEPT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Everything that can be seen."""
+
+    at: float
+    state: str
+    findings: Sequence[Finding]
+    dependencies: Sequence[Dependency]
+    hour: Hour
+    panels: Sequence[Panel]
+
+
+class StatusService:
+    """Puts together what this process asks and what all processes have told."""
+
+    def __init__(
+        self,
+        ready: Callable[[], tuple[bool, Mapping[str, Any]]],
+        local: MinuteFiles,
+        shared: SharedMinutes | None,
+        *,
+        queued: bool,
+    ) -> None:
+        self._ready = ready
+        self._local = local
+        self._shared = shared
+        self._queued = queued
+        self._lock = threading.Lock()
+        self._kept: Status | None = None
+
+    def look(self) -> Status:
+        """How it is, or was seconds ago."""
+        with self._lock:
+            now = time.time()
+            if self._kept is None or not 0 <= now - self._kept.at < _KEPT_SECONDS:
+                self._kept = self._look(now)
+            return self._kept
+
+    def _look(self, now: float) -> Status:
+        usable, report = self._ready()
+        hour = self._read_hour(now)
+        dependencies = read_dependencies(report["checks"], hour)
+        findings = find(dependencies, usable, hour, queued=self._queued)
+        return Status(now, state_of(findings), findings, dependencies, hour, make_panels(hour))
+
+    def _read_hour(self, now: float) -> Hour:
+        last = int(now // 60)
+        minutes = range(last - MINUTES + 1, last + 1)
+        local = self._local.read(minutes)
+        if self._shared is None:
+            return Hour(minutes[0], local)
+        try:
+            shared = self._shared.read(minutes)
+        except (RedisError, OSError):
+            # What this host knows of itself; the dependencies tell that Redis is away.
+            return Hour(minutes[0], local)
+        return Hour(minutes[0], [fullest(*both) for both in zip(shared, local, strict=True)])
