@@ -75,7 +75,7 @@ class SpoolFolder:
 
     def is_being_read(self) -> bool:
         """Whether a consumer has taken some of the sealed segments."""
-        return any(not self._is_free(path) for path in self.ready_segments())
+        return any(not self.is_free(path) for path in self.ready_segments())
 
     def adopt_orphans(self) -> int:
         """Seal the segments whose writers are dead, and clear away half-made ones; how many."""
@@ -87,7 +87,8 @@ class SpoolFolder:
                 (self.path / entry.name).unlink(missing_ok=True)
         return adopted
 
-    def _is_free(self, path: Path) -> bool:
+    def is_free(self, path: Path) -> bool:
+        """Whether no process holds a segment: it is nobody's, or gone."""
         try:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:

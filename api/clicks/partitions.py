@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from api.clicks.months import find_missing_months, insert_month, month_of, next_month
 from api.core.database.routing import LATEST, Database
 
-_MONTHS_AHEAD = 2
+MONTHS_AHEAD = 2
 
 
 class Partitions:
@@ -58,7 +58,7 @@ def make_months_ahead(db: Database) -> int:
     """
     month = month_of(datetime.now(UTC))
     months = [month]
-    for _ in range(_MONTHS_AHEAD):
+    for _ in range(MONTHS_AHEAD):
         months.append(month := next_month(month))
     made = 0
     for shard in db.shards():

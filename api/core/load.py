@@ -125,26 +125,27 @@ class LoadFile:
         draft.rename(self._path)
 
 
-def read_loads(folder: Path) -> list[WorkerLoad]:
+def read_loads(folder: Path, *, tidy: bool = True) -> list[WorkerLoad]:
     """The workers of this host that live, by age; those that have not told anything yet are left
-    out."""
+    out. Not to `tidy` is to leave the files of dead ones."""
     loads = []
     for path in folder.glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it went meanwhile
-            load = _read(path)
+            load = _read(path, tidy)
             if load is not None:
                 loads.append(load)
     return sorted(loads, key=lambda load: load.now.born)
 
 
-def _read(path: Path) -> WorkerLoad | None:
+def _read(path: Path, tidy: bool) -> WorkerLoad | None:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return WorkerLoad.unpack(os.pread(file, _SIZE + 1, 0))
-        path.unlink(missing_ok=True)
+        if tidy:
+            path.unlink(missing_ok=True)
         return None
     finally:
         os.close(file)

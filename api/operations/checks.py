@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from api.core.dependencies import Dependency
+
 DEADLINE_SECONDS = 2.0
 # Anybody may ask, without a credential, and each question takes a connection to the database.
 _KEPT_SECONDS = 1.0
@@ -33,6 +35,8 @@ class Check:
     name: str
     ask: Callable[[], Details | None]
     required: bool
+    # As those who use it have found it, who are told what is found here.
+    dependency: Dependency | None = None
 
 
 class Failing(Exception):
@@ -101,12 +105,30 @@ def report_of(checks: Sequence[Check], history: History) -> Report:
             state = {"status": failing.status} | failing.details
         except Exception as error:
             state = {"status": DOWN, "reason": type(error).__name__}
-        states[check.name] = {"since": history.since(check.name, state["status"])} | state
+        states[check.name] = {"since": _since(check, state, history)} | state
     pool.shutdown(wait=False, cancel_futures=True)
     bad = [check for check in checks if states[check.name]["status"] != UP]
     usable = not any(check.required for check in bad)
     status = "ready" if not bad else "degraded" if usable else "unready"
     return usable, {"status": status, "checks": states}
+
+
+def _since(check: Check, state: Details, history: History) -> str:
+    """Since when it is so: requests may have seen that long before anybody asked for health."""
+    since = history.since(check.name, state["status"])
+    if check.dependency is None:
+        return since
+    before = check.dependency.state()
+    if state["status"] != DOWN:
+        check.dependency.answered()
+    elif before is None or before.up:
+        check.dependency.failed(state["reason"])
+    known = check.dependency.state()
+    if known is None or known.up == (state["status"] == DOWN):
+        return since  # it fails now and then
+    if not known.up:
+        state["reason"] = known.reason
+    return rfc3339(known.since)
 
 
 def _timed(ask: Callable[[], Details | None]) -> tuple[float, Details]:

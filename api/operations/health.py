@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import literal, select
 
 from api.clicks.spool import Spool
+from api.core.breaker import redis_dependency
 from api.core.database.prepared import Command, Question
 from api.core.database.replica import UNKNOWN, Replica
 from api.core.database.routing import Database
@@ -36,6 +37,7 @@ from api.operations.checks import (
     rfc3339,
 )
 from api.operations.startup import ask_schema
+from config.redis_urls import is_cluster
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -96,23 +98,38 @@ class HealthService:
         sets = self._db.replica_sets()
         # With replicas the links that are there can be followed, and read, while it is away.
         readable = all(any(replica.usable for replica in one.replicas) for one in sets)
-        checks = [Check("database", self._ask_database, self._needed("database") and not readable)]
+        found = {one.name: one.server.found for one in sets}
+        needed = self._needed("database") and not readable
+        checks = [Check("database", self._ask_database, needed, found[MAIN])]
         checks += [
-            Check(f"shard-{name}", partial(self._ask_shard, name), self._needed("shard"))
+            Check(
+                f"shard-{name}",
+                partial(self._ask_shard, name),
+                self._needed("shard"),
+                found.get(name),
+            )
             for name in shards
         ]
         checks += [
-            Check(it.server.name, partial(_ask_replica, it), self._needed("replica"))
+            Check(
+                it.server.name,
+                partial(_ask_replica, it),
+                self._needed("replica"),
+                None if it.state == UNKNOWN else it.server.found,
+            )
             for one in sets
             for it in one.replicas
         ]
         if self._redis is not None:
-            checks.append(Check("redis", self._ask_redis, self._needed("redis")))
+            # Of a cluster each node is a dependency.
+            url = self._settings.redis_url or ""
+            whole = None if is_cluster(url) else redis_dependency(url)
+            checks.append(Check("redis", self._ask_redis, self._needed("redis"), whole))
         if self._spool is not None:
             checks.append(Check("spool", self._ask_spool, self._needed("spool")))
             checks.append(Check("disk", self._ask_disk, self._needed("disk")))
         if self._shipper is not None:
-            checks.append(Check("queue", self._ask_queue, self._needed("queue")))
+            checks.append(Check("queue", self._ask_queue, self._needed("queue")))  # tells itself
         return checks
 
     def _shards(self) -> list[str]:

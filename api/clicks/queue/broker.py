@@ -152,7 +152,8 @@ class Broker:
             self._look(connection.channel())
             log.warning("the queue %s is used as it is: %s", self.queue, error.reply_text)
 
-    def _declare_all(self, channel: BlockingChannel) -> None:
+    def arguments(self) -> dict[str, dict[str, object]]:
+        """What each of our queues is declared with, by name."""
         bound: dict[str, object] = {
             "x-queue-type": "quorum",
             "x-max-length-bytes": self.max_queue_bytes,
@@ -168,9 +169,12 @@ class Broker:
             self.dead_queue: {"x-delivery-limit": _NEVER},
             self.queue: given_up,
         }
-        for name, arguments in queues.items():
+        return {name: bound | own for name, own in queues.items()}
+
+    def _declare_all(self, channel: BlockingChannel) -> None:
+        for name, arguments in self.arguments().items():
             channel.exchange_declare(name, "direct", durable=True)
-            channel.queue_declare(name, durable=True, arguments=bound | arguments)
+            channel.queue_declare(name, durable=True, arguments=arguments)
             channel.queue_bind(name, name, routing_key=name)
         channel.close()
 

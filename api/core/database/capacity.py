@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import func, literal_column, select
 
 from api.core.database.demand import demand_of
-from api.core.database.prepared import Question
+from api.core.database.prepared import Question, ReadOnce
 from api.core.database.routing import Database
 from api.core.database.servers import Server
 from api.core.errors import Unavailable
@@ -40,6 +41,28 @@ _ALLOWED = Question(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How many connections a server lets our account open."""
+
+    most: int
+    reserved: int
+    # A bound of the role or the database; None: there is none.
+    own: int | None
+
+    @property
+    def allowed(self) -> int:
+        """All that counts taken together."""
+        free = self.most - self.reserved
+        return free if self.own is None else min(free, self.own)
+
+
+def ask_allowance(connection: ReadOnce) -> Allowance:
+    """What a server says."""
+    row = connection.ask(_ALLOWED)[0]
+    return Allowance(row.most, row.reserved, row.own)
+
+
 def check_capacity(db: Database, settings: Settings) -> None:
     """Compare that with what each server allows, and warn where it is less; never fails.
 
@@ -52,11 +75,11 @@ def check_capacity(db: Database, settings: Settings) -> None:
     except Unavailable as error:
         log.info("whether the servers allow enough connections is not known: %s", error)
         return
-    for group in _by_server(servers).values():
+    for group in by_server(servers).values():
         _check_server(group, settings)
 
 
-def _by_server(servers: Iterable[Server]) -> Mapping[tuple[str, str], Sequence[Server]]:
+def by_server(servers: Iterable[Server]) -> Mapping[tuple[str, str], Sequence[Server]]:
     """Databases of one server share what it allows."""
     groups: dict[tuple[str, str], list[Server]] = defaultdict(list)
     for server in servers:
@@ -69,24 +92,19 @@ def _check_server(databases: Sequence[Server], settings: Settings) -> None:
     names = ", ".join(server.name for server in databases)
     try:
         with databases[0].read_once() as connection:
-            row = connection.ask_one(_ALLOWED)
+            found = ask_allowance(connection)
     except Unavailable as error:
         log.info("whether %s allows enough connections is not known: %s", names, error)
         return
-    if row is None:
-        return
-    allowed = row.most - row.reserved
-    if row.own is not None:
-        allowed = min(allowed, row.own)
     each = demand_of(settings)
     needed = each.total * len(databases)
-    if needed <= allowed:
+    if needed <= found.allowed:
         return
     several = f", for each of {len(databases)} databases: {needed}" if len(databases) > 1 else ""
-    own = "" if row.own is None else f", role or database limited to {row.own}"
+    own = "" if found.own is None else f", role or database limited to {found.own}"
     log.warning(
         "%s may refuse connections under load: it allows %d (max_connections %d, of which %d are"
         " reserved%s), and the processes of this host may open %s%s. Lower DB_POOL_SIZE,"
         " DB_MAX_OVERFLOW or WEB_CONCURRENCY, raise max_connections, or use PgBouncer.",
-        names, allowed, row.most, row.reserved, own, each, several,
+        names, found.allowed, found.most, found.reserved, own, each, several,
     )  # fmt: skip

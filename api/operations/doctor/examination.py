@@ -19,6 +19,7 @@ from api.operations.doctor.subject import Subject
 T = TypeVar("T")
 Told = tuple[str, Finding]
 _DONE = None
+_NOT_LOOKED_AT = "not looked at: see the connections"
 
 
 def examine(
@@ -37,8 +38,8 @@ def examine(
         try:
             for finding in look(subject):
                 found[number].append(finding)
-        except AWAY as error:
-            found[number].append(unknown(group, explain(error)))
+        except AWAY:
+            found[number].append(unknown(group, _NOT_LOOKED_AT))
         except Exception as error:
             advice = "This part could not be looked at: is it allowed, and is the schema in place?"
             found[number].append(warning(group, explain(error), advice))
@@ -62,10 +63,15 @@ def examine(
         found[number].append(
             wrong(looks[number][0], f"no answer within {deadline_seconds:g} seconds", advice)
         )
-    return [(looks[number][0], it) for number in range(len(looks)) for it in tuple(found[number])]
+    told = [(looks[number][0], it) for number in range(len(looks)) for it in tuple(found[number])]
+    return list(dict.fromkeys(told))  # several looks of a group may have met the same
 
 
-def for_each(things: Iterable[T], look: Callable[[T], Iterable[Finding]]) -> Iterator[Finding]:
+def for_each(
+    things: Iterable[T],
+    look: Callable[[T], Iterable[Finding]],
+    name: Callable[[T], str] = str,
+) -> Iterator[Finding]:
     """Findings of each of several servers, as they come: one that hangs holds up no other."""
     came: queue.Queue[Finding | Exception | None] = queue.Queue()
 
@@ -73,8 +79,8 @@ def for_each(things: Iterable[T], look: Callable[[T], Iterable[Finding]]) -> Ite
         try:
             for finding in look(thing):
                 came.put(finding)
-        except AWAY as error:
-            came.put(unknown(str(thing), explain(error)))
+        except AWAY:
+            came.put(unknown(name(thing), _NOT_LOOKED_AT))
         except Exception as error:
             came.put(error)
         came.put(_DONE)
