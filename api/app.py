@@ -20,6 +20,8 @@ from api.core.evictions import Evictions
 from api.core.limits import AddressLimits
 from api.core.paths import IdConverter, SlugConverter
 from api.core.problems import register_problems
+from api.core.reports.requests import running_request
+from api.core.reports.starting import make_reporter
 from api.core.requests import register_request_hooks
 from api.core.transport import Transport
 from api.domains.service import DomainService
@@ -112,6 +114,9 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     blocked = KnownRules(db, evictions)
     runtime.on_start.append(blocked.start)
     runtime.on_stop.append(blocked.stop)
+    if reporter := make_reporter(settings, "web", running_request):
+        runtime.on_start.insert(0, reporter.start)
+        runtime.on_end.append(reporter.stop)
     parts = Parts(
         app=app,
         settings=settings,

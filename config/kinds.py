@@ -241,6 +241,20 @@ def ratio(value: str) -> float:
     return number
 
 
+def sentry_dsn(value: str) -> str:
+    """A data source name of Sentry: whose key it is, where events go, and of which project."""
+    wrong = "Not a Sentry DSN (https://key@host/project)."
+    try:
+        url = urlsplit(value)
+        named = url.scheme in ("http", "https") and url.username and url.hostname and url.port != 0
+        usable = named and re.fullmatch(r"/(?:[\w./-]*/)?\d+", url.path)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(wrong)
+    return value
+
+
 def base_url(value: str) -> str:
     """`scheme://host[:port]` without a path, spelled as browsers do: they ask for punycode."""
     wrong = "Not of the form https://host or http://host:port."

@@ -18,6 +18,7 @@ from config.consistency import checked
 from config.declaring import SettingsError
 from config.groups.clicks import ClickSettings
 from config.groups.databases import DatabaseSettings
+from config.groups.errors import ErrorSettings
 from config.groups.links import LinkSettings
 from config.groups.queues import QueueSettings
 from config.groups.security import SecuritySettings
@@ -36,6 +37,7 @@ GROUPS = (
     LinkSettings,
     ClickSettings,
     TelemetrySettings,
+    ErrorSettings,
 )
 _LONGEST_SOCKET_PATH = 100
 
@@ -49,6 +51,7 @@ class Settings(
     LinkSettings,
     ClickSettings,
     TelemetrySettings,
+    ErrorSettings,
 ):
     """The settings of one process."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -58,9 +59,19 @@ def run(command: click.Command) -> None:
     except Exception as error:
         reason = explain(error)
         if reason is None:
+            report(error)
             raise
         click.echo(f"{NAME}: {reason}", err=True)
         sys.exit(1)
+
+
+def report(error: Exception) -> None:
+    """Tell of what nobody could expect, where a Sentry is named."""
+    from api.core.reports.starting import report as report_error  # noqa: PLC0415
+    from config.settings import Settings, SettingsError  # noqa: PLC0415
+
+    with contextlib.suppress(SettingsError):
+        report_error(Settings.load(), NAME, error)
 
 
 def explain(error: Exception) -> str | None:

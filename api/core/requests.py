@@ -77,13 +77,14 @@ def _tell(level: int, asked: Request, about: Any, status: int) -> None:
         "status": status,
         "duration_ms": round((time.perf_counter() - about.started) * 1000, 2),
         "request_id": about.request_id,
-        "trace_id": _trace_id(asked),
+        "trace_id": trace_id_of(asked),
         "workspace": caller.workspace_id if caller else None,
     }
     if not write_request_line(level, facts):
         log.log(level, "request", **facts)
 
 
-def _trace_id(asked: Request) -> str | None:
+def trace_id_of(asked: Request) -> str | None:
+    """The trace to which a request belongs: the one that runs, or the one its client names."""
     given = read_traceparent(asked.headers.get("traceparent"))
     return running_trace_id() or (f"{given.trace_id:032x}" if given else None)

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from celery import Celery
-from celery.worker.consumer import Consumer
 from kombu.entity import Exchange, Queue
 
 from api.jobs.transport import use_for_redis
@@ -30,18 +29,6 @@ _AMQP_NAMES = {
     "keyfile": "keyfile",
     "server_name_indication": "server_hostname",
 }
-
-
-class JobConsumer(Consumer):  # type: ignore[misc]
-    """Celery's consumer, without what delays messages in RabbitMQ: it declares 28 exchanges and
-    queues for that, and what is to be done later is kept in PostgreSQL."""
-
-    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]
-        """Its steps."""
-
-        default_steps = tuple(
-            step for step in Consumer.Blueprint.default_steps if "delayed_delivery" not in str(step)
-        )
 
 
 def make_celery(settings: Settings) -> Celery | None:
@@ -71,7 +58,7 @@ def make_celery(settings: Settings) -> Celery | None:
         task_acks_late=True,
         task_reject_on_worker_lost=True,
         worker_prefetch_multiplier=1,
-        worker_consumer="api.jobs.application:JobConsumer",
+        worker_consumer="api.jobs.consumer:JobConsumer",
         worker_enable_remote_control=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=False,

@@ -82,3 +82,14 @@ def test_nothing_is_traced_unless_it_is_asked_for(tmp_path: Path, database_url: 
         assert (
             not {"opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf"} & modules
         )
+
+
+@pytest.mark.parametrize("services", ["redirect", "all"])
+def test_what_tells_of_errors_is_loaded_where_somebody_is_told(
+    tmp_path: Path, database_url: str, services: str
+) -> None:
+    dsn = {"SENTRY_DSN": "http://key@127.0.0.1:9/42"}
+    assert "sentry_sdk" in loaded(tmp_path, database_url, SIGNPOST_SERVICES=services, **dsn)
+    modules = loaded(tmp_path, database_url, SIGNPOST_SERVICES=services)
+    assert "sentry_sdk" not in modules
+    assert "api.core.reports.reporter" not in modules

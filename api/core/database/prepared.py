@@ -23,6 +23,8 @@ from api.core.database.failures import away, is_read_only, moved
 from api.core.database.sessions import SlotRange
 from api.core.database.timeouts import TRANSACTION_LIMITS
 
+# What stands before the statement in a note of an error (PEP 678).
+STATEMENT_NOTE = "SQL: "
 _DIALECT = PGDialect_psycopg2()  # type: ignore[no-untyped-call]
 
 
@@ -104,7 +106,12 @@ class ReadOnce:
             # Whoever watches the statements of sessions is told of these too.
             for note in self._watchers:
                 note(None, cursor, command.sql, values, None, False)
-            cursor.execute(self._prefix + self._limits + command.sql, values)
+            try:
+                cursor.execute(self._prefix + self._limits + command.sql, values)
+            except psycopg2.Error as error:
+                # Without the values. SQLAlchemy's errors name their statement, too.
+                error.add_note(STATEMENT_NOTE + command.sql)
+                raise
             return list(map(command.row_of, cursor.fetchall()))
 
 
