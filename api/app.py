@@ -91,7 +91,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     """What both sides stand on, with the hooks and services that every process has."""
     register_problems(app)
     transport = Transport(settings)
-    register_request_hooks(app, transport)
+    register_request_hooks(app, transport, settings.log_redirect_sample)
     transport.register(app)
     register_cors(app, settings)
     db = Database(settings)

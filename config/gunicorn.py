@@ -16,7 +16,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 from api.core import refusals  # noqa: E402
 from api.core.database import gevent_wait  # noqa: E402
 from api.core.worker import Worker  # noqa: E402
-from config.logging import configure_logging  # noqa: E402
+from config.logging import configure_logging, level_of  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
 from config.tls import server_context  # noqa: E402
 
@@ -43,6 +43,8 @@ class StructuredLogger(Logger):  # type: ignore[misc]
         for log in (self.error_log, self.access_log):
             log.handlers.clear()
             log.propagate = True
+        # gunicorn's own setting would count for more than what LOG_LEVELS says of `gunicorn`.
+        self.error_log.setLevel(level_of(_settings, self.error_log.name))
 
 
 chdir = str(Path(__file__).resolve().parents[1])

@@ -21,6 +21,8 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 # Raises ValueError with a sentence for people.
 Kind: TypeAlias = Callable[[str], Any]
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_LOGGER = re.compile(r"[\w-]+(\.[\w-]+)*")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 # A host, or an IPv6 address in brackets, and a port.
 _PLACE = re.compile(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
@@ -57,6 +59,11 @@ def seconds(*, zero: bool = False, low: int = 0, high: int | None = None) -> Kin
         return _in_range(number, low, high)
 
     return read
+
+
+def share(value: str) -> float:
+    """A part of a whole, from 0 for nothing to 1 for all of it."""
+    return float(seconds(zero=True, high=1)(value))
 
 
 def flag(value: str) -> bool:
@@ -103,6 +110,17 @@ def one_of(*words: str) -> Kind:
 def comma_list(value: str) -> tuple[str, ...]:
     """`a,b,c` as a tuple of stripped, non-empty strings."""
     return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def log_levels(value: str) -> tuple[tuple[str, str], ...]:
+    """`logger=LEVEL,other=LEVEL`."""
+    found = []
+    for part in comma_list(value):
+        name, equals, level = part.partition("=")
+        if not (equals and _LOGGER.fullmatch(name.strip())):
+            raise ValueError(f"Must be a list of `logger=LEVEL`, and {part!r} is not.")
+        found.append((name.strip(), one_of(*LOG_LEVELS)(level.strip())))
+    return tuple(found)
 
 
 def networks(value: str) -> tuple[Network, ...]:

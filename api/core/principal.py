@@ -38,6 +38,13 @@ class Principal:
     # What people know it by: the address of the user, the name of the key or of the client.
     name: str | None = field(default=None, compare=False)
 
+    @property
+    def reference(self) -> str:
+        """Who it is, by what is no secret: `key:7`, `user:45` or `client:abc`."""
+        if self.credential_id:
+            return f"key:{self.credential_id}"
+        return f"user:{self.user_id}" if self.user_id else f"client:{self.client_id}"
+
 
 # Turns the text of a credential into a principal; raises `Unauthenticated`.
 Authenticator: TypeAlias = Callable[[str], Principal]

@@ -54,9 +54,16 @@ def problem_of(error: DomainError) -> dict[str, Any]:
 
 def response_of(error: DomainError) -> Response:
     """The answer that a domain error stands for, its headers included."""
+    note_failure(error, error.status)
     return problem_response(
         error.status, error.code, error.title, error.detail, error.headers, **error.extra
     )
+
+
+def note_failure(error: Exception, status: int) -> None:
+    """Keep what failed a request on our side, for its line in the log."""
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        g.failure = error
 
 
 def plain_problem(status: int) -> dict[str, Any]:
@@ -86,6 +93,7 @@ def _from_http(error: HTTPException) -> Response:
     if isinstance(error.response, Response):  # a redirect that werkzeug itself asks for
         return error.response
     status = error.code or 500
+    note_failure(error, status)
     title = _title_of(status)
     headers = {}
     if isinstance(error, MethodNotAllowed) and error.valid_methods:
@@ -100,6 +108,7 @@ def _from_body(error: Exception) -> Response:
 
 
 def _from_unexpected(error: Exception) -> Response:
+    note_failure(error, HTTPStatus.INTERNAL_SERVER_ERROR)
     log.error("unexpected error", exc_info=error)
     return problem_response(
         500,

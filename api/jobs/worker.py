@@ -24,6 +24,7 @@ from api.jobs.queue import JobQueue
 from api.services import management_services
 from api.targets.known import KnownRules
 from api.titles.service import TitleFetcher
+from config.logging import quieten
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class JobWorker:
         # Our own logs are set up already.
         setup_logging.connect(_leave_logging)
         for name in ("celery.worker.strategy", "celery.app.trace"):
-            logging.getLogger(name).setLevel(logging.WARNING)  # two lines for each job
+            quieten(name, logging.WARNING)  # two lines for each job
         # What it warns root of is pickle; only JSON is taken.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         self._jobs.start()

@@ -55,6 +55,8 @@ class Entry(NamedTuple):
     fresh_until: float
     usable_until: float
     renew_from: float
+    # Kept past its life, as nobody could tell better.
+    stale: bool = False
 
 
 PutListener = Callable[[str, Entry], None]
@@ -162,10 +164,16 @@ class TargetCache:
             return Generations(self._epoch, tuple(self._evicted))
 
     def put(
-        self, key: str, target: Target, generation: int, *, seconds: float | None = None
+        self,
+        key: str,
+        target: Target,
+        generation: int,
+        *,
+        seconds: float | None = None,
+        stale: bool = False,
     ) -> Target:
         """Keep a target that was read since `generation`, as fresh for `seconds`, at most for the
-        usual life; answers it as it is judged."""
+        usual life, though it may be `stale`; answers it as it is judged."""
         with self._lock:
             # Within the lock, so that `judge_again` finds it or it is judged by the new rules.
             target = self._judge(target)
@@ -174,7 +182,8 @@ class TargetCache:
             life = self._life(seconds)
             now = time.monotonic()
             usable_until = now + life + self._stale_seconds
-            entry = Entry(target, now + life, usable_until, now + life * (1 - _LAST_PART))
+            renew_from = now + life * (1 - _LAST_PART)
+            entry = Entry(target, now + life, usable_until, renew_from, stale)
             self._misses.pop(key, None)
             self._keep(key, entry)
             return target
@@ -219,7 +228,9 @@ class TargetCache:
         fresh_until = max(entry.fresh_until, min(now + seconds, entry.usable_until))
         with self._lock:
             if self._entries.get(key) is entry:
-                retained = entry._replace(fresh_until=fresh_until, renew_from=now + seconds)
+                retained = entry._replace(
+                    fresh_until=fresh_until, renew_from=now + seconds, stale=True
+                )
                 self._keep(key, retained)
 
     def evict(self, keys: Sequence[str]) -> None:

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 from api.core.database.routing import LATEST, Database
 from api.core.errors import Unavailable
 from api.core.flights import Flights
 from api.core.ids import slot_of
 from api.redirects import store
-from api.redirects.cache import Target, TargetCache
+from api.redirects.cache import Entry, Target, TargetCache
 from api.redirects.refreshes import Refreshes
 from api.redirects.shared import NOTHING, Found, SharedTargets
 
 # How soon a database that did not answer is asked again for the same link.
 _RETRY_SECONDS = 1.0
+
+# Where a target was found, as logs and metrics call it.
+PROCESS, REDIS, DATABASE, REPLICA = "process", "redis", "database", "replica"
+# Somewhere, past its life: nothing that could tell better answered.
+STALE = "stale"
+# Nowhere: there is no such link.
+MISSING = "missing"
+
+
+class Located(NamedTuple):
+    """A target, and the level that it was found at."""
+
+    target: Target | None
+    level: str
+
+
+NOWHERE = Located(None, MISSING)
 
 
 class TargetLevels:
@@ -25,11 +43,11 @@ class TargetLevels:
         self._db = db
         self._cache = cache
         self._shared = shared
-        self._flights: Flights[Target | None] = Flights()
+        self._flights: Flights[Located] = Flights()
         self._refreshes = Refreshes(self._refresh)
 
-    def find(self, key: str) -> Target | None:
-        """The target of `domain/slug`, None where there is none.
+    def find(self, key: str) -> Located:
+        """The target of `domain/slug`; of those who waited for it, each is told where it was.
 
         Raises:
             Unavailable: nothing that knows it answers.
@@ -40,9 +58,9 @@ class TargetLevels:
             if now < entry.fresh_until:
                 if now >= entry.renew_from:
                     self._refreshes.soon(key)
-                return entry.target
+                return _kept(entry)
         elif self._cache.is_missing(key):
-            return None
+            return NOWHERE
         generation = self._cache.generation(key)
         # With the generation: who comes after a change must not be told what was read before it.
         return self._flights.run((key, generation), lambda: self._look(key, generation))
@@ -51,14 +69,14 @@ class TargetLevels:
         """Have `domain/slug` read again in the background."""
         self._refreshes.soon(key)
 
-    def _look(self, key: str, generation: int) -> Target | None:
+    def _look(self, key: str, generation: int) -> Located:
         """`find`, for one visitor of many."""
         entry = self._cache.get(key)
         # Another may have found it since we looked, and be gone already.
         if entry is not None and time.monotonic() < entry.fresh_until:
-            return entry.target
+            return _kept(entry)
         if entry is None and self._cache.is_missing(key):
-            return None
+            return NOWHERE
         return self._load(key, generation, renews=False)
 
     def _refresh(self, key: str) -> None:
@@ -68,16 +86,16 @@ class TargetLevels:
         except Unavailable:
             return  # the visitor for whom this would matter is told
 
-    def _load(self, key: str, generation: int, *, renews: bool) -> Target | None:
+    def _load(self, key: str, generation: int, *, renews: bool) -> Located:
         """Look in Redis, then in PostgreSQL; one that `renews` makes a copy again in time."""
         found = self._shared.look(key) if self._shared else NOTHING
         if found.fresh and not (found.ageing and renews):
             shared = self._keep(key, found.target, generation, found.left_seconds)
             if found.ageing:
                 self._refreshes.soon(key)
-            return shared
+            return _located(shared, REDIS)
         try:
-            row = self._query(key, found)
+            row, level = self._query(key, found)
         except Unavailable:
             old = self._ask_replica(key, generation) or self._make_do(key, generation, found)
             if old is None:
@@ -86,10 +104,11 @@ class TargetLevels:
         target = self._keep(key, row, generation)
         if self._shared:
             self._shared.keep(key, found, target)
-        return target
+        return _located(target, level)
 
-    def _query(self, key: str, found: Found) -> Target | None:
-        """What the database holds; never what was so before a change that somebody heard of.
+    def _query(self, key: str, found: Found) -> Located:
+        """What the database, or a replica that is fresh enough, holds; never what was so before a
+        change that somebody heard of.
 
         A process that has not heard of it yet finds the tombstone of the copy in Redis.
         """
@@ -98,7 +117,8 @@ class TargetLevels:
         settled = self._shared is None or found.settled
         since = self._cache.fresh_from(key) if settled else LATEST
         with self._db.read(slot, since=since) as session:
-            return store.get_target(session, slot, domain, slug)
+            target = store.get_target(session, slot, domain, slug)
+            return Located(target, REPLICA if session.is_replica else DATABASE)
 
     def _keep(
         self, key: str, target: Target | None, generation: int, seconds: float | None = None
@@ -109,19 +129,20 @@ class TargetLevels:
             return None
         return self._cache.put(key, target, generation, seconds=seconds)
 
-    def _make_do(self, key: str, generation: int, found: Found) -> Target | None:
+    def _make_do(self, key: str, generation: int, found: Found) -> Located | None:
         """What is left while the database is away, if anything; for a moment without asking again,
         so that not every visitor waits for a database that hangs."""
         if found.target is not None:
             seconds = max(found.left_seconds, _RETRY_SECONDS)
-            return self._cache.put(key, found.target, generation, seconds=seconds)
+            target = self._cache.put(key, found.target, generation, seconds=seconds, stale=True)
+            return Located(target, STALE)
         entry = self._cache.get(key)
         if entry is None or time.monotonic() >= entry.usable_until:
             return None
         self._cache.retain(key, entry, _RETRY_SECONDS)
-        return entry.target
+        return Located(entry.target, STALE)
 
-    def _ask_replica(self, key: str, generation: int) -> Target | None:
+    def _ask_replica(self, key: str, generation: int) -> Located | None:
         """What a replica holds, which may lag: for a moment, and for this process alone."""
         domain, _, slug = key.partition("/")
         slot = slot_of(domain, slug)
@@ -131,4 +152,15 @@ class TargetLevels:
         except Unavailable:
             return None
         # Of one that it has not, nobody can tell whether it is only too new.
-        return target and self._cache.put(key, target, generation, seconds=_RETRY_SECONDS)
+        if target is None:
+            return None
+        target = self._cache.put(key, target, generation, seconds=_RETRY_SECONDS, stale=True)
+        return Located(target, REPLICA)
+
+
+def _kept(entry: Entry) -> Located:
+    return Located(entry.target, STALE if entry.stale else PROCESS)
+
+
+def _located(target: Target | None, level: str) -> Located:
+    return NOWHERE if target is None else Located(target, level)

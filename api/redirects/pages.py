@@ -8,7 +8,7 @@ from flask import Response, render_template, request
 
 from api.core.answers import PROBLEM
 from api.core.errors import DomainError, TooManyRequests
-from api.core.problems import response_of
+from api.core.problems import note_failure, response_of
 from api.redirects.service import LinkBlocked, LinkUnknown, PasswordRequired, PasswordWrong
 
 _TEXTS = {
@@ -34,6 +34,7 @@ def error_answer(error: DomainError) -> Response:
         response.headers["Cache-Control"] = NO_STORE
         response.headers["Vary"] = "Accept"
         return response
+    note_failure(error, error.status)
     if isinstance(error, PasswordRequired):
         wrong = isinstance(error, PasswordWrong)
         text = "That password is not right." if wrong else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from api.clicks.recorder import ClickRecorder
 from api.clicks.records import ORPHAN_ROOT
@@ -107,7 +107,8 @@ def _redirect(slug: str, password: str | None) -> Response:
         raise LinkUnknown
     owner = None if domain == domains.default_domain else domains.owner_of(domain)
     slug = normalise_slug(slug)
-    target = redirects.open(domain, slug, owner)
+    target = redirects.open(domain, slug, owner, _note_level)
+    g.workspace_id = target.workspace_id
     address = request_address()
     redirects.check_password(target, password, address)
     query = request.query_string.decode("utf-8", "replace")
@@ -125,6 +126,11 @@ def _redirect(slug: str, password: str | None) -> Response:
         spelling = f"{request.host}/{slug}".encode()
         service(PreparedAnswers).put(spelling, f"{domain}/{slug}")
     return response
+
+
+def _note_level(level: str) -> None:
+    """Keep where the link was found, for the request's line and for what is counted."""
+    g.cache_level = level
 
 
 def _record(target: Target, address: str, query: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -14,7 +15,7 @@ from api.core.safe_url import with_query
 from api.core.slugs import may_be_slug
 from api.redirects import store
 from api.redirects.cache import Target, TargetCache
-from api.redirects.levels import TargetLevels
+from api.redirects.levels import MISSING, NOWHERE, TargetLevels
 from api.redirects.shared import SharedTargets
 
 
@@ -103,19 +104,25 @@ class RedirectService:
         self._levels = TargetLevels(db, cache, shared)
         self._limits = limits
 
-    def open(self, domain: str, slug: str, owner: int | None) -> Target:
+    def open(
+        self, domain: str, slug: str, owner: int | None, tell_level: Callable[[str], None]
+    ) -> Target:
         """The link at `domain/slug`, which exists and is in its period.
 
         `owner` is the workspace that holds the domain now, None on the default domain: links that
-        an earlier holder made there do not answer.
+        an earlier holder made there do not answer. `tell_level` is told where the link was found,
+        also where it cannot be followed.
 
         Raises:
             LinkUnknown, LinkInactive, LinkGone, LinkBlocked: it cannot be followed.
             Unavailable: nothing that knows the link answers.
         """
-        target = self._levels.find(f"{domain}/{slug}") if may_be_slug(slug) else None
+        found = self._levels.find(f"{domain}/{slug}") if may_be_slug(slug) else NOWHERE
+        target = found.target
         if target is None or (owner is not None and target.workspace_id != owner):
+            tell_level(MISSING)
             raise LinkUnknown
+        tell_level(found.level)
         now = datetime.now(UTC)
         if target.deleted:
             raise LinkGone(target.workspace_id)

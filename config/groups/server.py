@@ -47,8 +47,20 @@ class ServerSettings:
     )
     log_level: str = setting(
         "INFO",
-        kinds.one_of("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        kinds.one_of(*kinds.LOG_LEVELS),
         "Least severe log level that is written.",
+    )
+    log_levels: tuple[tuple[str, str], ...] = setting(
+        (),
+        kinds.log_levels,
+        "Levels of single loggers and of all below them, such as "
+        "`api.core.database=DEBUG,gunicorn=WARNING`.",
+    )
+    log_redirect_sample: float = setting(
+        0.0,
+        kinds.share,
+        "Share of redirects that get a line in the log, 0 to 1; those that fail on our side always "
+        "do.",
     )
     log_format: str = setting(
         "auto",

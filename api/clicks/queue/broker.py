@@ -19,12 +19,13 @@ from pika.adapters.blocking_connection import BlockingChannel, BlockingConnectio
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout, ChannelClosedByBroker
 
 from api.core.dependencies import Dependency, dependencies
+from config.logging import quieten
 from config.settings import Settings
 from config.tls import amqp_parameters
 
 log = logging.getLogger(__name__)
 # pika logs every failed attempt, at several levels of its own; we say once what changed.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
+quieten("pika", logging.CRITICAL)
 
 SCHEMA = 1
 CONTENT_TYPE = "application/x-ndjson"

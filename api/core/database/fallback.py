@@ -56,6 +56,10 @@ class ReplicaSession(ReadSession):
         self._options: Mapping[str, Any] | None = None
         self._answered = False
 
+    @property
+    def is_replica(self) -> bool:
+        return self._replica is not None
+
     def connection(self, execution_options: Mapping[str, Any] | None = None) -> Connection:
         self._options = execution_options or self._options
         self._count(self._replica)

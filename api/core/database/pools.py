@@ -11,9 +11,10 @@ from sqlalchemy import exc
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from api.core.dependencies import Dependency
+from config.logging import quieten
 
 # SQLAlchemy's pool logs by its class's place, which is here: each fork and each end of a script.
-logging.getLogger(__name__).setLevel(logging.WARNING)
+quieten(__name__, logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,11 @@ class ReadSession:
         return self.connection().scalars(statement, parameters)
 
     @property
+    def is_replica(self) -> bool:
+        """Whether a replica answers it, as far as it has come."""
+        return False
+
+    @property
     def has_begun(self) -> bool:
         """Whether the database was asked anything."""
         return self._connection is not None
