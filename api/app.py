@@ -98,7 +98,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
     redirecting = "redirect" in settings.signpost_services
     shipper = _make_shipper(settings) if redirecting else None
-    spool = Spool(
+    spool = _spool_class(settings)(
         settings.spool_path,
         settings.spool_segment_bytes,
         settings.spool_segment_seconds,
@@ -142,6 +142,14 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     return parts
 
 
+def _spool_class(settings: Settings) -> type[Spool]:
+    if not settings.otel_exporter_otlp_endpoint:
+        return Spool
+    from api.clicks.traced_spool import TracedSpool  # noqa: PLC0415
+
+    return TracedSpool
+
+
 def _make_shipper(settings: Settings) -> Shipper | None:
     """What ships clicks to the broker, where there is one."""
     if settings.amqp_url is None:
@@ -149,4 +157,9 @@ def _make_shipper(settings: Settings) -> Shipper | None:
     from api.clicks.queue.broker import Broker  # noqa: PLC0415
     from api.clicks.queue.shipper import Shipper  # noqa: PLC0415
 
-    return Shipper(SpoolFolder(settings.spool_path), Broker.of(settings, settings.amqp_url))
+    broker = Broker.of
+    if settings.otel_exporter_otlp_endpoint:
+        from api.clicks.queue.traced import TracedBroker  # noqa: PLC0415
+
+        broker = TracedBroker.of
+    return Shipper(SpoolFolder(settings.spool_path), broker(settings, settings.amqp_url))

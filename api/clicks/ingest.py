@@ -56,6 +56,7 @@ class RawSegment(NamedTuple):
 
     name: str
     body: bytes
+    traceparent: str | None = None  # the span that published it, where that was traced
 
 
 @dataclass

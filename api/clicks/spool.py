@@ -13,8 +13,10 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from api.clicks.bound import SpoolBound
 from api.clicks.folder import NEW, OPEN, READY, SpoolFolder, new_segment_id, try_lock
@@ -66,6 +68,8 @@ class Spool:
     Usable between `start()` and `close()`, in the process that called `start()`.
     """
 
+    _make_lock: Callable[[], AbstractContextManager[Any]] = staticmethod(threading.Lock)
+
     def __init__(
         self,
         path: Path,
@@ -95,7 +99,7 @@ class Spool:
         self._descriptor = -1
         self._opened_at = 0.0
         self._path = self._sealed = self.folder.path / "none"
-        self._lock = threading.Lock()
+        self._lock = self._make_lock()
         self._has_work = threading.Event()
         self._stopping = threading.Event()
         self._sealer = threading.Thread(target=self._seal_by_age, name="spool", daemon=True)
@@ -184,7 +188,7 @@ class Spool:
         now_ms = time.time_ns() // 1_000_000
         segment_id = new_segment_id(now_ms)
         draft = self.folder.path / f"{segment_id}{NEW}"
-        header = header_line(segment_id, now_ms)
+        header = self._header(segment_id, now_ms)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
         self.folder.make()  # again, should somebody have cleared it away
         descriptor = os.open(draft, flags, 0o600)
@@ -200,6 +204,10 @@ class Spool:
         self._written = len(header)
         self._opened_at = time.monotonic()
         self._has_work.set()
+
+    def _header(self, segment_id: str, created_ms: int) -> bytes:
+        """The first line of a segment that is being made."""
+        return header_line(segment_id, created_ms)
 
     def _seal(self) -> None:
         """Hand the segment over. The lock is given up last, when the name already says sealed."""

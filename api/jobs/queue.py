@@ -11,11 +11,15 @@ import logging
 import queue
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from celery import Celery
 
 from api.core.redis_clients import make_redis
+from api.core.tracing.context import TraceContext
+from api.core.tracing.spans import sampled_context
 from api.jobs.application import EXPIRES_SECONDS, FETCH_TITLE, MAX_WAITING, redis_key
+from api.jobs.traced import publishing
 
 log = logging.getLogger(__name__)
 
@@ -28,6 +32,11 @@ _LOOK_EVERY = 100
 _LOOK_SECONDS = 1.0
 
 
+class _Job(NamedTuple):
+    link_id: int
+    context: TraceContext | None  # of the request that asked for it, where that is traced
+
+
 class JobQueue:
     """Sends jobs between `start()` and `stop()`; safe for threads and greenlets."""
 
@@ -36,7 +45,7 @@ class JobQueue:
         itself when a queue is full."""
         self._celery = celery
         self._redis_url = redis_url
-        self._waiting: queue.Queue[int | None] = queue.Queue(_BUFFER)
+        self._waiting: queue.Queue[_Job | None] = queue.Queue(_BUFFER)
         self._thread: threading.Thread | None = None
         self._failing = False
         self.lost = 0
@@ -59,20 +68,21 @@ class JobQueue:
 
     def fetch_titles(self, link_ids: Sequence[int]) -> None:
         """Have workers fetch the titles of links. Returns at once and raises nothing."""
+        context = sampled_context()
         for number, link_id in enumerate(link_ids):
             try:
-                self._waiting.put_nowait(link_id)
+                self._waiting.put_nowait(_Job(link_id, context))
             except queue.Full:
                 self._lose(len(link_ids) - number, "too many jobs wait to be sent")
                 return
 
     def _run(self) -> None:
         waiting, sent = self._waiting, 0
-        while (link_id := waiting.get()) is not None:
+        while (job := waiting.get()) is not None:
             try:
                 if sent % _LOOK_EVERY == 0:
                     self._look_for_room()
-                self._send(link_id)
+                self._send(job)
             except Exception as error:
                 self._lose(1 + self._drain(), f"{type(error).__name__}: {error}")
                 threading.Event().wait(_PAUSE_SECONDS)
@@ -80,15 +90,18 @@ class JobQueue:
                 sent += 1
                 self._failing = False
 
-    def _send(self, link_id: int) -> None:
-        self._celery.send_task(
-            FETCH_TITLE,
-            args=(str(link_id),),
-            expires=EXPIRES_SECONDS,
-            retry=True,
-            # A connection that had ended is made anew, once.
-            retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
-        )
+    def _send(self, job: _Job) -> None:
+        name = self._celery.conf.task_default_queue
+        with publishing(FETCH_TITLE, name, job.context) as headers:
+            self._celery.send_task(
+                FETCH_TITLE,
+                args=(str(job.link_id),),
+                headers=headers,
+                expires=EXPIRES_SECONDS,
+                retry=True,
+                # A connection that had ended is made anew, once.
+                retry_policy={"max_retries": 1, "interval_start": 0, "interval_step": 0.1},
+            )
 
     def _look_for_room(self) -> None:
         """Raises where too many jobs wait already: Redis itself would take them all."""

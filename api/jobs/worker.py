@@ -21,6 +21,7 @@ from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
 from api.jobs.application import FETCH_TITLE
 from api.jobs.queue import JobQueue
+from api.jobs.traced import continuing
 from api.services import management_services
 from api.targets.known import KnownRules
 from api.titles.service import TitleFetcher
@@ -54,7 +55,10 @@ class JobWorker:
         self._db = Database(settings)
         self._titles = make_fetcher(settings, self._db, jobs, dialing)
         self._stopping = threading.Event()
-        self._celery.task(self._fetch_title, name=FETCH_TITLE)
+        fetch = self._fetch_title
+        if settings.otel_exporter_otlp_endpoint:
+            fetch = continuing(FETCH_TITLE, fetch)
+        self._celery.task(fetch, name=FETCH_TITLE)
 
     def run(self) -> int:
         """Work; answers the exit status."""

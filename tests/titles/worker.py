@@ -9,6 +9,7 @@ import socket
 import sys
 
 from api.core.outbound.dialing import Dialing
+from api.core.tracing.process import traced_process
 from api.jobs.application import make_celery
 from api.jobs.queue import JobQueue
 from api.jobs.worker import JobWorker
@@ -29,7 +30,8 @@ def main() -> int:
     assert celery is not None
     jobs = JobQueue(celery, None if settings.amqp_url else settings.redis_url)
     public = Dialing(connect_seconds=2, resolver=lambda host, port: ["93.184.216.34"], dialer=dial)
-    return JobWorker(settings, celery, jobs, public).run()
+    with traced_process(settings, "signpost-worker"):
+        return JobWorker(settings, celery, jobs, public).run()
 
 
 if __name__ == "__main__":

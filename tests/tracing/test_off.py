@@ -56,7 +56,7 @@ def test_nothing_is_wrapped_unless_it_is_asked_for(tmp_path: Path, database_url:
         "redis": [True, True],
         "driver": ["connection_factory"],
         "fast": "TracedFastPath",
-        "spool": "Spool",
+        "spool": "TracedSpool",
     }
 
 

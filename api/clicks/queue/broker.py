@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -98,18 +98,24 @@ class Broker:
             raise
         return connection
 
-    def publish(self, channel: BlockingChannel, name: str, body: bytes) -> None:
+    def publish(
+        self,
+        channel: BlockingChannel,
+        name: str,
+        body: bytes,
+        headers: Mapping[str, object] | None = None,
+    ) -> None:
         """Publish a segment; when this returns, a majority of the queue's replicas have it.
 
         Raises:
             AMQPError, OSError: it is not confirmed. It may have arrived all the same.
         """
         created_ms = name.partition("-")[0]
-        headers: dict[str, object] = {"schema": SCHEMA}
+        told: dict[str, object] = {"schema": SCHEMA, **(headers or {})}
         if created_ms.isdecimal():
-            headers["created_ms"] = int(created_ms)
+            told["created_ms"] = int(created_ms)
         properties = pika.BasicProperties(
-            delivery_mode=2, message_id=name, content_type=CONTENT_TYPE, headers=headers
+            delivery_mode=2, message_id=name, content_type=CONTENT_TYPE, headers=told
         )
         channel.basic_publish(self.queue, self.queue, body, properties, mandatory=True)
 

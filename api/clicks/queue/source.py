@@ -184,7 +184,8 @@ class QueueSource:
         tag = method.delivery_tag
         self._unsettled[tag] = None
         name = properties.message_id or f"nameless-{tag}"
-        self._waiting.append(_Delivery(tag, RawSegment(name, body), count_clicks(body)))
+        segment = RawSegment(name, body, (properties.headers or {}).get("traceparent"))
+        self._waiting.append(_Delivery(tag, segment, count_clicks(body)))
 
     def _on_cancel(self, _method: Any) -> None:
         self._cancelled = True  # the queue was deleted, or moved

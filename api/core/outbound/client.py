@@ -17,6 +17,7 @@ from urllib3.exceptions import HTTPError
 
 from api.core.addresses import Address
 from api.core.outbound.dialing import Deadline, Dialing, Failed, Refused
+from api.core.tracing.spans import CLIENT, Span, outgoing, within
 
 Reach = Callable[[], socket.socket]
 Wants = Callable[[str], bool]
@@ -130,17 +131,32 @@ class PageReader:
     ) -> Page | str:
         """The page at `url`, or where it redirects to."""
         host, port = url.hostname.strip("[]"), _port(url)
-        addresses = self._dialing.find(host, port, deadline)
-        connection = self._connection(url, host, addresses, deadline)
+        told = {"http.request.method": "GET", "server.address": host, "server.port": port}
+        with within("GET", CLIENT, told) as span:
+            addresses = self._dialing.find(host, port, deadline)
+            connection = self._connection(url, host, addresses, deadline)
+            return self._talk(connection, url, deadline, wants, enough, span)
+
+    def _talk(
+        self,
+        connection: _Plain | _Secure,
+        url: ada_url.URL,
+        deadline: Deadline,
+        wants: Wants,
+        enough: Enough,
+        span: Span | None,
+    ) -> Page | str:
         try:
             connection.request(
                 "GET",
                 f"{url.pathname}{url.search}",
-                headers=self._headers | {"Host": url.host},
+                headers=self._headers | {"Host": url.host} | outgoing(),
                 # Otherwise all of the body is read at once.
                 preload_content=False,
             )
             response = connection.getresponse()
+            if span is not None:
+                span.attributes["http.response.status_code"] = response.status
             location = response.headers.get("Location")
             if response.status in _REDIRECTS and location:
                 # As headers come: bytes that should be ASCII, and often are UTF-8.

@@ -150,12 +150,31 @@ def within(name: str, kind: str, attributes: Mapping[str, Any]) -> Iterator[Span
         _running.set(before)
 
 
+@contextmanager
+def resumed(span: Span) -> Iterator[None]:
+    """Go on, in this thread, within a span that was begun in another."""
+    before = _running.get()
+    _running.set(span)
+    try:
+        yield
+    finally:
+        _running.set(before)
+
+
 def sampled_context() -> TraceContext | None:
     """The running span, if its trace is sampled: what is worth being continued elsewhere."""
     span = _running.get()
     if span is None or span.trace.over or not span.trace.sampled:
         return None
     return span.context
+
+
+def outgoing() -> dict[str, str]:
+    """The header of a request that is sent to others now; none where nothing is traced."""
+    span = _running.get()
+    if span is None or span.trace.over:
+        return {}
+    return {"traceparent": span.context.to_traceparent()}
 
 
 def running_trace_id() -> str | None:

@@ -19,7 +19,10 @@ _LONGEST_TEXT = 4_096
 _QUOTED = re.compile(r"'(?:[^']|'')*'")
 _VERB = re.compile(r"(?:SET [^;]*;\s*)*\s*([A-Za-z]+)")
 _TABLE = re.compile(
-    r"\b(?:FROM|INTO|UPDATE|COPY|JOIN|TABLE)\s+(?:ONLY\s+)?\"?([A-Za-z_][\w.]*)", re.I
+    # What is followed by a parenthesis is a function; or COPY names columns, and INSERT.
+    r"\b(?:(?:COPY|INTO)\s+\"?([a-z_][\w.]*)|(?:FROM|UPDATE|JOIN|TABLE)\s+(?:ONLY\s+)?"
+    r"\"?([a-z_][\w.]*)\b(?!\s*\())",
+    re.IGNORECASE,
 )
 
 
@@ -78,11 +81,12 @@ def _traced(driver: Any, query: Any, run: Callable[..., None], *arguments: Any) 
 @lru_cache(1_024)
 def _described(query: str) -> tuple[str, dict[str, str]]:
     """What a span of this statement is called, and its attributes."""
-    text = _QUOTED.sub("'?'", query)
+    text = " ".join(_QUOTED.sub("'?'", query).split())
     verb = _VERB.match(text)
     operation = verb[1].upper() if verb else "SQL"
     table = _TABLE.search(text)
     attributes = {"db.operation.name": operation, "db.query.text": text[:_LONGEST_TEXT]}
     if table is None:
         return operation, attributes
-    return f"{operation} {table[1]}", attributes | {"db.collection.name": table[1]}
+    name = table[1] or table[2]
+    return f"{operation} {name}", attributes | {"db.collection.name": name}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from api.core.tracing.context import TraceContext
 from api.core.tracing.sampling import Sampler
-from api.core.tracing.spans import MOST_LINKS, Span, Trace, running, set_running
+from api.core.tracing.spans import MOST_LINKS, Span, Trace, resumed
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,21 +57,22 @@ class Tracer:
         *,
         chosen: bool = False,
     ) -> Span:
-        """Begin what this process does in a trace, a new one unless it has a `parent`. The span
-        runs from now on, here, until `end`; one that was `chosen` before is sampled."""
-        trace_id = parent.trace_id if parent else getrandbits(128) or 1
-        sampled = (chosen and parent is None) or self.sampler.takes(parent, trace_id)
+        """Begin what this process does in a trace: a new one unless it has a `parent`, and then
+        sampled if it was `chosen` before. What is done `within` it, or while it is `resumed`,
+        belongs to it, until `end`."""
+        if parent is not None:
+            trace_id = parent.trace_id
+        else:
+            trace_id = self.sampler.sampled_id() if chosen else getrandbits(128) or 1
+        sampled = self.sampler.takes(parent, trace_id)
         trace = Trace(trace_id, sampled, self._export)
         parent_id = parent.span_id if parent else 0
-        span = Span(
+        return Span(
             trace, parent_id, name, kind, attributes, links[:MOST_LINKS], parent is not None
         )
-        set_running(span)
-        return span
 
     def end(self, span: Span) -> None:
         """End what `begin` began; with an error it is kept, whether sampled or not."""
-        set_running(None)
         span.end()
         span.trace.failed = span.error is not None
         span.trace.finish()
@@ -86,16 +87,15 @@ class Tracer:
         links: Sequence[TraceContext] = (),
     ) -> Iterator[Span]:
         """`begin` and `end` around what is done here."""
-        before = running()
         span = self.begin(name, kind, dict(attributes), parent, links)
         try:
-            yield span
+            with resumed(span):
+                yield span
         except BaseException as error:
             span.fail(error)
             raise
         finally:
             self.end(span)
-            set_running(before)
 
     def _export(self, spans: Sequence[Span]) -> None:
         if self._exporter is not None:

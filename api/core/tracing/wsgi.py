@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from typing import Any
 
 from api.core.tracing.context import read_traceparent
-from api.core.tracing.spans import SERVER, Span
+from api.core.tracing.spans import SERVER, Span, set_running
 from api.core.tracing.tracer import Tracer
 
 _METHODS = frozenset(
@@ -33,6 +33,8 @@ class TracedApplication:
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         """Answer a request."""
         span = self._begin(environ)
+        # Until the end of the answer, which the server asks for in the same greenlet.
+        set_running(span)
 
         def start(status: str, headers: Any, *more: Any) -> Any:
             _note_answer(span, environ, int(status[:3]))
@@ -42,9 +44,9 @@ class TracedApplication:
             body = self._application(environ, start)
         except BaseException as error:
             span.fail(error)
-            self._tracer.end(span)
+            self._end(span)
             raise
-        return _Body(body, span, self._tracer.end)
+        return _Body(body, span, self._end)
 
     def _begin(self, environ: dict[str, Any]) -> Span:
         was_chosen = chosen.get()
@@ -55,6 +57,10 @@ class TracedApplication:
         parent = read_traceparent(environ.get("HTTP_TRACEPARENT"))
         attributes = {"http.request.method": told}
         return self._tracer.begin(name, SERVER, attributes, parent, chosen=was_chosen)
+
+    def _end(self, span: Span) -> None:
+        set_running(None)
+        self._tracer.end(span)
 
 
 class _Body:
