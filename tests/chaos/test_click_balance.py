@@ -25,7 +25,7 @@ _CHAOS = [sys.executable, str(ROOT / "scripts" / "chaos"), "clicks"]
 @pytest.mark.timeout(150)
 def test_every_answered_click_is_counted_once_whatever_is_killed() -> None:
     done = subprocess.run(
-        [*_CHAOS, "--seconds", "30", "--seed", "7", "--json"],
+        [*_CHAOS, "--seconds", "20", "--seed", "7", "--json"],
         check=False,
         capture_output=True,
         text=True,

@@ -7,8 +7,9 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
-from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,51 +73,60 @@ def check_counted(signpost: RunningSignpost, link_id: str, load: Load) -> None:
     assert load.answered <= signpost.clicks(link_id) <= load.answered + load.unanswered
 
 
-def test_killed_workers_are_replaced_and_lose_no_answered_click(tmp_path: Path) -> None:
-    with running(tmp_path / "home") as signpost:
-        link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
-        wait_until(lambda: len(workers_of(signpost)) == 2)
-        load = Load(signpost.port, link["slug"])
-        try:
-            killed: set[int] = set()
-            for _ in range(4):
-                time.sleep(0.5)
-                victim = workers_of(signpost)[0]
-                os.kill(victim, signal.SIGKILL)
-                killed.add(victim)
-                wait_until(lambda: len(set(workers_of(signpost)) - killed) == 2)
+@pytest.fixture(scope="module")
+def signpost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSignpost]:
+    with running(tmp_path_factory.mktemp("death") / "home") as started:
+        yield started
+
+
+@pytest.fixture
+def link(signpost: RunningSignpost) -> Any:
+    return signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
+
+
+def test_killed_workers_are_replaced_and_lose_no_answered_click(
+    signpost: RunningSignpost, link: Any
+) -> None:
+    wait_until(lambda: len(workers_of(signpost)) == 2)
+    load = Load(signpost.port, link["slug"])
+    try:
+        killed: set[int] = set()
+        for _ in range(4):
             time.sleep(0.5)
-        finally:
-            load.end()
-        assert load.answered > 100
-        check_counted(signpost, link["id"], load)
+            victim = workers_of(signpost)[0]
+            os.kill(victim, signal.SIGKILL)
+            killed.add(victim)
+            wait_until(lambda: len(set(workers_of(signpost)) - killed) == 2)
+        time.sleep(0.5)
+    finally:
+        load.end()
+    assert load.answered > 100
+    check_counted(signpost, link["id"], load)
 
 
-def test_killed_consumer_counts_each_click_once(tmp_path: Path) -> None:
-    with running(tmp_path / "home") as signpost:
-        link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
-        load = Load(signpost.port, link["slug"])
-        try:
-            for _ in range(3):
-                time.sleep(1)
-                for number, line in signpost.children().items():
-                    if "consume-clicks" in line:
-                        os.kill(number, signal.SIGKILL)
-        finally:
-            load.end()
-        check_counted(signpost, link["id"], load)
+def test_killed_consumer_counts_each_click_once(signpost: RunningSignpost, link: Any) -> None:
+    load = Load(signpost.port, link["slug"])
+    try:
+        for _ in range(3):
+            time.sleep(1)
+            for number, line in signpost.children().items():
+                if "consume-clicks" in line:
+                    os.kill(number, signal.SIGKILL)
+    finally:
+        load.end()
+    check_counted(signpost, link["id"], load)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_stop_under_load_loses_no_answered_click(tmp_path: Path, number: signal.Signals) -> None:
-    with running(tmp_path / "home") as signpost:
-        link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
-        load = Load(signpost.port, link["slug"])
-        try:
-            time.sleep(1)
-            signpost.stop(number)
-        finally:
-            load.end()
-        assert load.answered > 100
-        signpost.start()
-        check_counted(signpost, link["id"], load)
+def test_stop_under_load_loses_no_answered_click(
+    signpost: RunningSignpost, link: Any, number: signal.Signals
+) -> None:
+    load = Load(signpost.port, link["slug"])
+    try:
+        time.sleep(1)
+        signpost.stop(number)
+    finally:
+        load.end()
+    assert load.answered > 100
+    signpost.start()
+    check_counted(signpost, link["id"], load)

@@ -24,7 +24,7 @@ from tests.contracts.leaks import leaks_in
 from tests.contracts.test_access import of_role_by_token
 
 WORKSPACE = "workspace"  # a key that is nobody's
-SOME, FEW, FEWEST, MANY = 12, 4, 2, 200
+SOME, FEW, FEWEST, MANY = 6, 3, 2, 200
 
 
 def tells_nothing(context: Any, response: Any, case: Any) -> None:

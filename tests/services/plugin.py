@@ -22,13 +22,30 @@ _ABSENT = {
     ),
     prometheus.ABSENT: (f"{prometheus.INSTALL}    (as root; scripts/test as root does it itself)",),
 }
-# Modules whose tests share what takes long to fill: one process does it for all of them.
+# Modules whose tests share what takes long to fill or to start: one process does it for them.
 _TOGETHER = {
-    "tests/contracts/test_query_counts.py": "query counts",
     "tests/contracts/test_query_plans.py": "filled tables",
     "tests/contracts/test_chore_plans.py": "filled tables",
-    "tests/contracts/test_redis_keys.py": "keys",
-    "tests/cluster/test_story.py": "cluster",
+} | {
+    f"tests/{module}.py": module
+    for module in (
+        "autoscaling/test_host",
+        "chaos/test_worker_death",
+        "cluster/test_story",
+        "contracts/test_query_counts",
+        "contracts/test_redis_keys",
+        "contracts/test_server_errors",
+        "live/test_streams",
+        "live/test_whole",
+        "oauth/test_real_clients",
+        "redirects/test_two_processes",
+        "redirects/wire/test_changes",
+        "redirects/wire/test_slow_clients",
+        "replicas/test_failures",
+        "scripts/test_start",
+        "shards/test_moving",
+        "transport/test_tls_servers",
+    )
 }
 
 

@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from sqlalchemy import text
 
 from api.clicks.queue.broker import Broker, close_quietly
+from api.core.breaker import redis_dependency
 from api.core.cache import AnswerCache
 from api.core.copies import SharedCopies
 from api.core.database.migrate import pending
@@ -109,9 +110,9 @@ def answers(url: str) -> bool:
 
 def live(url: str) -> bool:
     """Who tells of clicks finds out whether somebody listens."""
-    publisher = LivePublisher(url)
-    publisher.publish([])
-    return not publisher._away
+    LivePublisher(url).publish([])
+    found = redis_dependency(url).state()
+    return found is not None and found.up
 
 
 def status(url: str) -> bool:
