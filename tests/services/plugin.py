@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.services import prometheus, rabbitmq
+from tests.services import chromium, prometheus, rabbitmq
 from tests.services.rabbitmq import wait_until_up
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ _ABSENT = {
         f"{rabbitmq.INSTALL}    (as root; scripts/test as root does it itself)",
         "or TEST_AMQP_URL=amqp://... scripts/test",
     ),
+    chromium.ABSENT: (f"{chromium.INSTALL}    (as root; scripts/test as root does it itself)",),
     prometheus.ABSENT: (f"{prometheus.INSTALL}    (as root; scripts/test as root does it itself)",),
 }
 # Modules whose tests share what takes long to fill or to start: one process does it for them.

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import random
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
+from werkzeug.serving import WSGIRequestHandler, make_server
 
 from api.app import create_app
 from api.operations.status.counters import CALL_TIME, CLICK_DELAY, REDIRECT_TIME, Times
@@ -19,6 +23,11 @@ from tests.conftest import METRICS_TOKEN
 
 AS_OPERATOR = ("anybody", METRICS_TOKEN)
 HTML = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002
+        """Nothing."""
 
 
 def make_app(home: Path, **environ: str) -> Flask:
@@ -76,7 +85,12 @@ def busy_hour(ago: int) -> Figures | None:
     figures |= {"calls.2xx": 1_200 * wave, "calls.3xx": 240 * wave, "calls.4xx": 90 * wave}
     figures |= {"calls.5xx": 2.0, "max.busy": 0.42 * wave, "max.pool_share": 0.2 * wave}
     figures |= {"max.spool_bytes": 60_000 * wave, "max.loop_delay_seconds": 0.0008 * wave}
-    figures |= {"up.database": 12, "up.spool": 12, "down.redis" if away else "up.redis": 12}
+    figures |= {
+        "up.database": 12,
+        "up.spool": 12,
+        "up.disk": 12,
+        "down.redis" if away else "up.redis": 12,
+    }
     figures |= _times(dice, REDIRECT_TIME, redirects, 0.00015, 1.5 if away else 1.0)
     figures |= _times(dice, CALL_TIME, 1_500, 0.006, 0.7)
     return figures | _times(dice, CLICK_DELAY, redirects, 0.4, 0.5)
@@ -92,3 +106,18 @@ def _times(
         name = f"{times.beginning}{bound}"
         found[name] = found.get(name, 0.0) + number / 400
     return found
+
+
+@contextmanager
+def serving(home: Path, **environ: str) -> Iterator[str]:
+    """The address of the page of such an application, on a server of its own."""
+    app = make_app(home, **environ)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.port}/status"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

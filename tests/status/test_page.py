@@ -161,7 +161,7 @@ def test_what_only_other_hosts_depend_on_is_told(tmp_path: Path, database_url: s
         ),
         (
             quiet(**{f"{CLICK_DELAY.beginning}60": 100.0}),
-            "One click in a hundred is counted later than 59.7 s after it.",
+            "One click in a hundred is counted later than 60 s after it.",
         ),
     ],
 )

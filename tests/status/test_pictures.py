@@ -117,10 +117,10 @@ def test_an_hour_of_which_nothing_is_known_can_be_drawn() -> None:
 
 def test_numbers_are_told_as_people_read_them() -> None:
     assert [words.count(it) for it in (0, 0.25, 7, 99.6, 1240, 12_400, 3e6)] == [
-        "0", "0.25", "7", "100", "1,240", "12.4k", "3M",
+        "0", "0.25", "7", "100", "1,240", "12k", "3M",
     ]  # fmt: skip
     assert [words.seconds(it) for it in (0, 0.00012, 0.02, 0.415, 2.5, 200, 9_000)] == [
         "0 s", "0.12 ms", "20 ms", "415 ms", "2.5 s", "3 min", "2 h",
     ]  # fmt: skip
-    assert [words.size(it) for it in (0, 999, 1_480_000)] == ["0 B", "999 B", "1.48 MB"]
+    assert [words.size(it) for it in (0, 999, 1_480_000)] == ["0 B", "999 B", "1.5 MB"]
     assert [words.share(it) for it in (0, 0.0012, 0.5)] == ["0 %", "0.12 %", "50 %"]

@@ -109,7 +109,8 @@ def _duration(hour: Hour, slug: str, title: str, times: Times, bound: float | No
     )
     numbers = [
         Number("half", _told(now(median), words.seconds)),
-        *_now_and_worst(slow, words.seconds),
+        Number("99 %", _told(now(slow), words.seconds)),
+        Number("most", _told(worst(slow), words.seconds)),
     ]
     return Panel(picture, numbers, series)
 

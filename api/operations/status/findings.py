@@ -60,6 +60,11 @@ _AWAY = {
         "The spool is full{since}: redirects go on, and their clicks are lost.",
         "Find out why clicks are not counted (below), or raise SPOOL_MAX_BYTES.",
     ),
+    "shard": (
+        "The shard {name} is away{since}: its links go on where they are known, the rest answers "
+        "503.",
+        "Look at the server that SHARD_URLS names so.",
+    ),
     "": (
         "{name} is away{since}: others answer in its place.",
         "Look at that server, and at how far it lags.",
@@ -97,11 +102,12 @@ def _away(dependencies: Sequence[Dependency], usable: bool) -> Iterator[Finding]
     for each in dependencies:
         if each.up:
             continue
-        text, advice = _AWAY.get(each.name, _AWAY[""])
+        kind, _, shard = each.name.partition("-")
+        text, advice = _AWAY.get(kind, _AWAY[""])
         since = "" if each.since is None else f" since {words.clock(each.since)}"
         severe = not usable and each.name in _REQUIRED
         yield Finding(
-            text.format(name=each.name, since=since), advice, DOWN if severe else DEGRADED
+            text.format(name=shard or each.name, since=since), advice, DOWN if severe else DEGRADED
         )
 
 

@@ -50,6 +50,4 @@ def clock(at: float) -> str:
 
 def _short(value: float) -> str:
     """Two or three digits, never an exponent."""
-    if value >= 99.5:
-        return f"{value:.0f}"
-    return f"{value:.3g}" if value >= 1 else f"{value:.2g}"
+    return f"{value:.0f}" if value >= 9.95 else f"{value:.2g}"
