@@ -15,7 +15,7 @@ MASK = "***"
 # Told before anything is changed: most texts have none of it.
 _SUSPECT = re.compile(
     r"(?i)sp_[a-z]+_|eyJ|://|@|\d\.\d|:[0-9a-f]*:|bearer|basic|digest|pass|secret|token|key|code|state"
-    r"|authorization|cookie|credential"
+    r"|authorization|cookie|credential|failing row"
 )
 # As `credential` and its kin are named in headers, forms, JSON and settings.
 _NAMES = (
@@ -23,6 +23,8 @@ _NAMES = (
     r"|device_code|user_code|authorization|cookie)[\w-]*"
 )
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # What PostgreSQL tells of a row or a key that a constraint refuses.
+    (re.compile(r"(Failing row contains |(?<=Key )\([^)\n]*\)=)\([^\n]*\)"), rf"\g<1>({MASK})"),
     # Our keys, invitations, secrets of clients and refresh tokens: the kind stays.
     (re.compile(r"\b(sp_(?:live|invite|secret|refresh)_)[\w-]+"), rf"\g<1>{MASK}"),
     # A JWT (RFC 7519): base64url of `{"` is `eyJ`.

@@ -23,6 +23,7 @@ from api.core.client import address_block
 from api.core.decisions import LimitDecisions
 from api.core.errors import TooManyRequests
 from api.core.redis_clients import Script, make_redis, place_of
+from config.masking import mask
 from config.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -176,7 +177,7 @@ class AddressLimits:
         if step.is_news:
             about = f"{action} {subject}".strip()
             wait = math.ceil(step.wait_seconds)
-            log.warning("too many tries of %s (%s): refused for %d s", who, about, wait)
+            log.warning("too many tries of %s (%s): refused for %d s", mask(who), about, wait)
         raise TooManyTries(step.wait_seconds, is_news=step.is_news)
 
     def _ask(self, key: str, rule: Rule) -> _Step:

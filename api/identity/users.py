@@ -21,6 +21,7 @@ from api.identity import invitation_store, user_store
 from api.identity.addresses import normalise_email
 from api.identity.passwords import check_password, hash_of, is_password
 from api.identity.recent import USER_PREFIX
+from config.masking import mask
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +138,7 @@ class UserService:
         right = is_password(password_hash, password)
         event = AuditEvent("user.sign_in", address=address, target=_thing(user))
         if user is None or not right or user.disabled_at is not None:
-            log.warning("a sign-in was refused: user %s from %s", known or "unknown", address)
+            log.warning("a sign-in was refused: user %s from %s", known or "unknown", mask(address))
             reason = "unknown" if user is None else "disabled" if right else "password"
             self._tell(event, workspaces, action="user.sign_in_refused", details={"reason": reason})
             raise SignInRefused
@@ -251,7 +252,7 @@ class UserService:
             user = user_store.get_user_by_email(session, account)
             known = 0 if user is None else user.id
             workspaces = user_store.find_workspaces(session, known, _TOLD_WORKSPACES)
-        log.warning("sign-ins from %s are slowed down: user %s", address, known or "unknown")
+        log.warning("sign-ins from %s are slowed down: user %s", mask(address), known or "unknown")
         event = AuditEvent("user.sign_in_limited", address=address, target=_thing(user))
         self._tell(event, workspaces)
 

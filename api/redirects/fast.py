@@ -22,6 +22,7 @@ from api.clicks.spool import Spool
 from api.core.client import client_address
 from api.core.requests import REQUEST_ID
 from api.core.transport import Transport
+from api.redirects.lines import RedirectLines
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.speculation import PURPOSES, is_speculative
 
@@ -55,7 +56,13 @@ class _Visitor(NamedTuple):
 class FastPath:
     """Answers requests of one worker process."""
 
-    def __init__(self, answers: PreparedAnswers, spool: Spool, transport: Transport) -> None:
+    def __init__(
+        self,
+        answers: PreparedAnswers,
+        spool: Spool,
+        transport: Transport,
+        lines: RedirectLines | None = None,
+    ) -> None:
         self._answers = answers
         self._known = answers.known
         self.spool = spool
@@ -65,6 +72,9 @@ class FastPath:
         self._process = secrets.token_hex(8).encode()
         self._second = 0
         self._date = b""
+        if lines is not None:
+            # Of this very object, so that nothing is asked where nothing is told of redirects.
+            self.answer = lines.around(self.answer)  # type: ignore[method-assign, assignment]
 
     def answer(self, data: bytes, peer: str) -> tuple[bytes, bytes] | None:
         """The line of the click, to be written first, and the answer to `data`; None if it is not

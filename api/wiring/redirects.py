@@ -9,6 +9,7 @@ from api.redirects import routes
 from api.redirects.blocking import Blocking
 from api.redirects.cache import TargetCache
 from api.redirects.fast import FastPath
+from api.redirects.lines import RedirectLines
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.service import RedirectService
 from api.redirects.shared import make_shared_targets
@@ -52,6 +53,10 @@ def add_redirects(parts: Parts) -> None:
     if settings.redirect_fast_path:
         # Made in each worker: request ids of two must not be the same.
         parts.app.extensions["signpost.fast"] = partial(
-            FastPath, prepared, parts.spool, parts.transport
+            FastPath,
+            prepared,
+            parts.spool,
+            parts.transport,
+            RedirectLines(settings.log_redirect_sample),
         )
     parts.app.register_blueprint(routes.blueprint)

@@ -14,6 +14,12 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl"  # pragma: allowlis
     [
         ("key sp_live_abc-DEF_12 is old", "key sp_live_*** is old"),
         ("sp_invite_a sp_secret_b sp_refresh_c", "sp_invite_*** sp_secret_*** sp_refresh_***"),
+        (
+            "DETAIL:  Failing row contains (1, https://a.test/x (y), \\x2a).",
+            "DETAIL:  Failing row contains (***).",
+        ),
+        ("Key (email, id)=(anna, 1) already exists.", "Key (email, id)=(***) already exists."),
+        ("too many tries of 2001:db8:1:2::/64", "too many tries of 2001:db8:1::x/64"),
         ("Authorization: Bearer sp_live_x", "Authorization: ***"),
         ("{'authorization': 'Basic dXNlcjpwYXNz'}", "{'authorization': ***}"),
         ("they sent Bearer abcdef123456", "they sent Bearer ***"),

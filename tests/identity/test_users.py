@@ -126,7 +126,8 @@ def test_sign_ins_are_told_to_the_workspaces_of_the_user(
     assert event["actor"]["kind"] == "nobody"
     assert event["target"] == {"kind": "user", "id": str(ann.user_id)}
     assert event["details"] == {"reason": "password"}
-    assert HERE in caplog.text
+    assert HERE not in caplog.text
+    assert "from 203.0.113.x" in caplog.text
     assert events(other_caller, "user.sign_in") == []
 
 
@@ -160,7 +161,7 @@ def test_guessing_at_one_account_is_slowed_down_from_anywhere(
         ):
             users.sign_in(email, PASSWORD, "198.51.100.77")
     assert 0 < int(slow.value.headers["Retry-After"]) <= 3600
-    assert caplog.text.count("sign-ins from 198.51.100.77 are slowed down") == 1
+    assert caplog.text.count("sign-ins from 198.51.100.x are slowed down") == 1
     (event,) = events(caller, "user.sign_in_limited")
     assert event["target"]["id"] == str(ann.user_id)
     assert event["address"] == "198.51.100.77"

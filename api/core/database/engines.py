@@ -38,6 +38,8 @@ def make_engine(url: str, settings: Settings, hosts: Hosts, database: Dependency
         json_serializer=lambda content: orjson.dumps(content).decode(),
         json_deserializer=orjson.loads,
         # Options that are there are put together anew with each statement.
+        # What a statement is asked with is often personal, and its error goes into logs.
+        hide_parameters=True,
         execution_options={TRANSACTION_LIMITS: limits} if limits else {},
     )
     assert isinstance(engine.pool, MeasuredPool)  # noqa: S101 - see above
