@@ -24,6 +24,7 @@ class Bar:
     label: str
     value: float
     note: str = ""
+    digits: int = 0  # behind the point
     colour: str = OTHER
 
 
@@ -68,7 +69,7 @@ def _panel(panel: Panel, top: int) -> list[str]:
         width = max(round(room * bar.value / longest), 1)
         weight = 600 if bar.colour == OWN else 400
         baseline = y + _BAR - 6
-        said = f"{bar.value:,.0f}" + (f" · {bar.note}" if bar.note else "")
+        said = f"{bar.value:,.{bar.digits}f}" + (f" · {bar.note}" if bar.note else "")
         parts += [
             text(start - 10, baseline, bar.label, weight=weight, anchor="end"),
             f'<rect x="{start}" y="{y}" width="{width}" height="{_BAR}" rx="3" '

@@ -141,6 +141,14 @@ def machine(cores: Sized) -> dict[str, str]:
     }
 
 
+def place() -> str:
+    """The machine, in a line."""
+    return (
+        f"{len(os.sched_getaffinity(0))} cores ({processor()}), load before "
+        f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
+    )
+
+
 def _account(one: Figures) -> str:
     """What was answered and what was counted: clicks by a consumer afterwards, links as rows."""
     things, took = ("clicks", f" in {one.counting_seconds:.1f} s after the load")

@@ -23,8 +23,9 @@ _NAMES = (
     r"|device_code|user_code|authorization|cookie)[\w-]*"
 )
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # What PostgreSQL tells of a row or a key that a constraint refuses.
-    (re.compile(r"(Failing row contains |(?<=Key )\([^)\n]*\)=)\([^\n]*\)"), rf"\g<1>({MASK})"),
+    # What PostgreSQL tells of a row or a key that a constraint refuses; either may have lines.
+    (re.compile(r"(?ms)(Failing row contains )\(.*?\)(?=\.?$)"), rf"\g<1>({MASK})"),
+    (re.compile(r"(?ms)((?<=Key )\([^)\n]*\)=)\(.*?\)(?=[^)\n]*\.?$)"), rf"\g<1>({MASK})"),
     # Our keys, invitations, secrets of clients and refresh tokens: the kind stays.
     (re.compile(r"\b(sp_(?:live|invite|secret|refresh)_)[\w-]+"), rf"\g<1>{MASK}"),
     # A JWT (RFC 7519): base64url of `{"` is `eyJ`.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 
 from bench import chart
 from bench.data_tier.runs import Comparison, Figures
-from bench.report import processor
+from bench.report import place
 
 _PICTURED = ("replicas", "shards", "pools")
 
@@ -35,7 +33,7 @@ def text(found: Sequence[Comparison]) -> str:
 
 def markdown(found: Sequence[Comparison]) -> str:
     """The section of a document, without its heading."""
-    parts = [f"Measured on {_machine()}.", "![Reads per second](data.svg)"]
+    parts = [f"Measured on {place()}.", "![Reads per second](data.svg)"]
     for comparison in found:
         header, *rows = table(comparison)
         rule = ["---"] + ["---:"] * (len(header) - 1)
@@ -88,10 +86,3 @@ def _latency(comparison: Comparison) -> chart.Panel:
         for figures in comparison.figures
     ]
     return chart.Panel(title=comparison.title, bars=bars)
-
-
-def _machine() -> str:
-    return (
-        f"{len(os.sched_getaffinity(0))} cores ({processor()}), load before "
-        f"{os.getloadavg()[0]:.1f}, Python {platform.python_version()}"
-    )

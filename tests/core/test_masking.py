@@ -33,6 +33,7 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl"  # pragma: allowlis
         ("amqp://guest:pw@mq.test:5672/%2F", "amqp://***@mq.test:5672/%2F"),
         ("https://abcdef@ingest.test/12", "https://***@ingest.test/12"),
         ("mail to anna.b+c@example.org now", "mail to ***@*** now"),
+        ("Failing row contains (1, a\nb, c).\nx (y)", "Failing row contains (***).\nx (y)"),
         ("from 203.0.113.77:5000", "from 203.0.113.x:5000"),
         ("::ffff:203.0.113.77", "::ffff:203.0.113.x"),
         ("from [2001:db8:1:2::7]:443", "from [2001:db8:1::x]:443"),

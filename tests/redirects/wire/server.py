@@ -75,7 +75,7 @@ class WebServer:
     @property
     def errors(self) -> list[str]:
         """What went wrong in its own opinion."""
-        return [line for line in self.log.splitlines() if '"level": "error"' in line]
+        return [line for line in self.log.splitlines() if '"level":"error"' in line]
 
     @property
     def worker(self) -> int:
