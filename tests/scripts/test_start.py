@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.running import ROOT, RunningSignpost, clean_environ, running, start_in_vain, wait_until
+from tests.scripting import run_script
 from tests.services.network import free_ports
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -77,6 +78,22 @@ def test_scripts_find_the_embedded_database_from_anywhere(signpost: RunningSignp
     command = [sys.executable, str(ROOT / "scripts" / "create-key"), "--json"]
     done = subprocess.run(command, check=True, capture_output=True, cwd="/", env=environ)
     assert json.loads(done.stdout)["key"].startswith("sp_live_")
+
+
+def test_doctor_finds_nothing_wrong_with_what_runs(signpost: RunningSignpost) -> None:
+    environ = clean_environ(signpost.home, PORT=str(signpost.port))
+
+    def examine() -> subprocess.CompletedProcess[str]:
+        return run_script("doctor", "--strict", "--json", env=environ, cwd=Path("/"))
+
+    # The consumer starts beside the rest, and has months to make.
+    wait_until(lambda: examine().returncode == 0)
+    told = json.loads(examine().stdout)
+    assert told["counts"]["ok"] == len(told["findings"])
+    found = {it["check"]: it["found"] for it in told["findings"]}
+    assert found["web"].startswith("2 workers")
+    assert found["readiness"].startswith("ready, ")
+    assert found["clicks"].startswith("process ")
 
 
 def test_relative_home_is_relative_to_the_current_folder(signpost: RunningSignpost) -> None:

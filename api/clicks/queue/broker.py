@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel, BlockingConnection
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pika.exceptions import AMQPError, AMQPHeartbeatTimeout, ChannelClosedByBroker
 
 from api.core.dependencies import Dependency, dependencies
@@ -85,11 +86,7 @@ class Broker:
         # A broker short of memory or disk stops reading; to wait for it is to be away from it.
         parameters.blocked_connection_timeout = self.timeout_seconds
         parameters.tcp_options = _KEEPALIVE
-        try:
-            connection = BlockingConnection(parameters)
-        except ValueError as error:
-            # pika's word for a peer that was gone again before it looked.
-            raise ConnectionError(why(error)) from error
+        connection = open_connection(parameters)
         try:
             with within(connection, self.timeout_seconds):
                 self._declare(connection)
@@ -190,6 +187,19 @@ class Broker:
             channel.exchange_declare(name, passive=True)
             channel.queue_declare(name, passive=True)
         channel.close()
+
+
+def open_connection(parameters: pika.ConnectionParameters) -> BlockingConnection:
+    """A connection, where nothing is declared.
+
+    Raises:
+        AMQPError, OSError: the broker is away, or refuses.
+    """
+    try:
+        return BlockingConnection(parameters)
+    except (ValueError, AMQPConnectorException) as error:
+        # pika's words for a peer that was gone again before it looked, or that says nothing.
+        raise ConnectionError(why(error)) from error
 
 
 @contextmanager

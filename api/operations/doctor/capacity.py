@@ -20,6 +20,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     places = {place.server.name: place for place in subject.primaries() + subject.replicas()}
     groups = by_server(place.server for place in places.values()).values()
     yield from for_each(
+        subject,
         [[places[server.name] for server in group] for group in groups],
         lambda databases: _of_server(subject, databases),
         lambda databases: ", ".join(map(str, databases)),

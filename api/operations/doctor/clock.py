@@ -22,7 +22,7 @@ _ADVICE = "Synchronise the clocks of both hosts (NTP): links would begin and end
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Each database server, and Redis."""
-    yield from for_each([*subject.primaries(), *subject.replicas()], _of_database)
+    yield from for_each(subject, [*subject.primaries(), *subject.replicas()], _of_database)
 
 
 def look_at_redis(subject: Subject) -> Iterator[Finding]:

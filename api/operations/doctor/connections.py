@@ -35,7 +35,7 @@ def look_at_databases(subject: Subject) -> Iterator[Finding]:
     for name in subject.without_address:
         advice = f"Name it: SHARD_URLS={name}=postgresql://…"
         yield wrong(f"database {name}", "this shard has no address", advice)
-    yield from for_each([*others, *subject.replicas()], _database)
+    yield from for_each(subject, [*others, *subject.replicas()], _database)
 
 
 def look_at_redis(subject: Subject) -> Iterator[Finding]:

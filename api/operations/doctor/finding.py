@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from api.operations.doctor.subject import Subject
@@ -33,8 +33,12 @@ class Finding:
     command: str = ""
 
 
-# A look at some things of one kind.
-Look: TypeAlias = "Callable[[Subject], Iterable[Finding]]"
+class Look(NamedTuple):
+    """A look at some things of one kind: its group, what it is called, and who looks."""
+
+    group: str
+    name: str
+    at: Callable[[Subject], Iterable[Finding]]
 
 
 def ok(check: str, found: str) -> Finding:

@@ -15,7 +15,7 @@ _TOLD = 4
 
 def look(subject: Subject) -> Iterator[Finding]:
     """Every shard; replicas follow them."""
-    yield from for_each(subject.primaries(), _schema)
+    yield from for_each(subject, subject.primaries(), _schema)
 
 
 def _schema(place: Place) -> Iterator[Finding]:

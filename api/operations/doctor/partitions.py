@@ -35,7 +35,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             yield unknown("months", "there is no schema yet")
             return
         cutoff = _cutoff(session, subject.settings.click_retention_days)
-    yield from for_each(subject.primaries(), lambda place: _months(place, cutoff))
+    yield from for_each(subject, subject.primaries(), lambda place: _months(place, cutoff))
 
 
 def _cutoff(session: ReadSession, default_days: int) -> datetime | None:

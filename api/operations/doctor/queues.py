@@ -8,7 +8,7 @@ from typing import Any
 from pika.adapters.blocking_connection import BlockingConnection
 from pika.exceptions import ChannelClosedByBroker
 
-from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why, within
+from api.clicks.queue.broker import FAILURES, Broker, close_quietly, open_connection, why, within
 from api.core.redis_clients import make_redis
 from api.jobs.application import redis_key
 from api.operations.doctor.finding import Finding, ok, warning, wrong
@@ -35,7 +35,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     broker = Broker.of(settings, settings.amqp_url)
     try:
         connection = _connect(settings.amqp_url)
-    except (*FAILURES, ValueError) as error:
+    except FAILURES as error:
         reason = why(error)
         yield wrong("broker", reason, advise(reason, "AMQP_URL"))
         return
@@ -58,7 +58,7 @@ def _connect(url: str) -> BlockingConnection:
     parameters = amqp_parameters(url)
     parameters.socket_timeout = parameters.stack_timeout = ASK_SECONDS
     parameters.blocked_connection_timeout = ASK_SECONDS
-    return BlockingConnection(parameters)
+    return open_connection(parameters)
 
 
 def _broker(connection: BlockingConnection, url: str) -> Finding:

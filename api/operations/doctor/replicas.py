@@ -50,7 +50,7 @@ def look(subject: Subject) -> Iterator[Finding]:
             return iter([wrong(check, f"there is no shard {replica.shard}", advice)])
         return _of_replica(check, replica, primary, most)
 
-    yield from for_each(replicas, of)
+    yield from for_each(subject, replicas, of)
 
 
 def _of_replica(check: str, replica: Place, place: Place, most: float) -> Iterator[Finding]:

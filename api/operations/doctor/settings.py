@@ -25,7 +25,7 @@ _WELL_KNOWN = re.compile(
 )
 _LONG_SECRET, _DIFFERENT_CHARACTERS = 32, 8
 _MAKE_SECRET = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"  # nosec B105 # noqa: S105
-_PRIVATE_FILES = ("secret.key", "jwt-keys.json", "admin.key")
+_PRIVATE_FILES = ("secret.key", "jwt-keys.json", "admin.key", "metrics.token")
 _EVERYWHERE = ("0.0.0.0", "::")  # nosec B104 # noqa: S104
 
 

@@ -55,7 +55,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     def of(place: Place) -> Iterator[Finding]:
         return _foreign_rows(place, allowed[place.name])
 
-    yield from for_each(places, of)
+    yield from for_each(subject, places, of)
 
 
 def _allowed(session: ReadSession, shard: str, mapped: set[int]) -> set[int]:

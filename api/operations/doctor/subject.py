@@ -80,6 +80,8 @@ class Subject:
         # What cannot be used, by the names of the settings; the rest is looked at without it.
         self.faults: dict[str, str] = {}
         self.settings = self._usable(dict(environ))
+        # What each of several servers has, to answer a look.
+        self.server_seconds = float(ASK_SECONDS)
         # Shards of the directory for which neither it nor a setting has an address.
         self.without_address: list[str] = []
         self._connected = Once(self._find_servers)

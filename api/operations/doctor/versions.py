@@ -71,7 +71,7 @@ def look_at_databases(subject: Subject) -> Iterator[Finding]:
     def of(place: Place) -> Iterator[Finding]:
         return _of_database(place, moves and not place.is_replica)
 
-    yield from for_each([*places, *subject.replicas()], of)
+    yield from for_each(subject, [*places, *subject.replicas()], of)
 
 
 def look_at_redis(subject: Subject) -> Iterator[Finding]:
