@@ -18,7 +18,10 @@ def add_status(parts: Parts, health: HealthService) -> None:
         parts.offer(StatusAccess(settings.status_page, settings.metrics_token, parts.limits))
         parts.offer(
             StatusService(
-                health.ready, *make_minutes(settings), queued=settings.amqp_url is not None
+                health.ready,
+                *make_minutes(settings),
+                queued=settings.amqp_url is not None,
+                kept_seconds=settings.status_sample_seconds / 2,
             )
         )
         parts.app.register_blueprint(routes.blueprint)

@@ -56,7 +56,7 @@ def fill(home: Path, minute: Callable[[int], Figures | None]) -> int:
 def quiet(**more: float) -> Figures:
     """A minute in which everything was well, on one host of two workers."""
     return {
-        "samples": 6, "seconds": 60, "hosts": 1, "workers": 2,
+        "samples": 6, "seconds": 60, "hosts": 1, "workers": 12,
         "busy": 1.2, "busy_samples": 6, "max.busy": 0.3, "max.loop_delay_seconds": 0.0008,
         "max.pool_share": 0.2, "max.spool_bytes": 40_000, "max.oldest_click_seconds": 0.2,
         "redirects.prepared": 1_200, "clicks_recorded": 1_200, "clicks_counted": 1_200,
@@ -78,7 +78,7 @@ def busy_hour(ago: int) -> Figures | None:
     if away:
         shares |= {"redis": 0.0, "database": 0.06}
     figures = quiet(
-        samples=12, seconds=120, hosts=2, workers=8, busy=12 * 0.3 * wave, busy_samples=12,
+        samples=12, seconds=120, hosts=2, workers=48, busy=12 * 0.3 * wave, busy_samples=12,
         clicks_recorded=0.99 * redirects, clicks_counted=0.99 * redirects,
     )  # fmt: skip
     figures |= {f"redirects.{level}": share * redirects for level, share in shares.items()}

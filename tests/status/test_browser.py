@@ -81,7 +81,15 @@ def address(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iter
         yield url
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize(
+    "window",
+    [
+        "desk",
+        pytest.param("desk by night", marks=pytest.mark.slow),
+        pytest.param("phone", marks=pytest.mark.slow),
+        "phone by night",
+    ],
+)
 def test_page_can_be_read(browser: Chromium, address: str, window: str, tmp_path: Path) -> None:
     page = Page(browser, password=METRICS_TOKEN, **WINDOWS[window])
     page.open(address)

@@ -29,7 +29,7 @@ def shared(monkeypatch: pytest.MonkeyPatch) -> SharedMinutes:
 
 def make_sampler(
     folder: Path,
-    counted: dict[str, float],
+    counts: dict[str, float],
     shared: SharedMinutes | None = None,
     *,
     stands_in: bool = False,
@@ -38,7 +38,7 @@ def make_sampler(
         folder,
         MinuteFiles(folder),
         shared,
-        count=lambda: dict(counted),
+        count=lambda: {"generation": 1.0} | counts,
         look=lambda: {"max.busy": 0.5, "busy": 0.25, "busy_samples": 1},
         look_once=lambda: {"hosts": 1},
         seconds=0.1,
@@ -115,6 +115,23 @@ def test_only_what_grew_between_two_samples_is_told(tmp_path: Path) -> None:
     assert held["redirects.process"] == 42
     assert held["samples"] == 4
     assert held["hosts"] >= 1
+
+
+def test_where_nothing_is_counted_nought_is_not_told(tmp_path: Path) -> None:
+    lost: dict[str, float] = {"clicks_lost": 4}
+    sampler = Sampler(
+        tmp_path,
+        MinuteFiles(tmp_path),
+        None,
+        count=lambda: dict(lost),
+        look=dict,
+        look_once=dict,
+        seconds=0.1,
+    )
+    sampler.sample()
+    lost["clicks_lost"] += 3
+    sampler.sample()
+    assert this_minute(tmp_path) == {"samples": 2, "clicks_lost": 3}
 
 
 def test_one_process_of_a_host_samples_and_another_goes_on_after_it(tmp_path: Path) -> None:

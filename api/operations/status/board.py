@@ -166,7 +166,7 @@ def _workers(hour: Hour) -> Panel:
         tell=words.share,
         least=1.0,
     )
-    number = Number("workers", _told(now(hour.sum("workers")), words.count))
+    number = Number("workers", _told(now(hour.workers()), words.count))
     return Panel(picture, [number, *_now_and_worst(most, words.share)], series)
 
 

@@ -29,6 +29,11 @@ class Hour:
         """Whether anything is known at all."""
         return any(minute is not None for minute in self.minutes)
 
+    @property
+    def counted(self) -> bool:
+        """Whether anything was counted: where metrics are off, no process does."""
+        return any(minute is not None and "seconds" in minute for minute in self.minutes)
+
     def rate(self, *names: str) -> Values:
         """How often a second, all these together; a name that ends with a dot is a beginning."""
         return self._each("seconds", lambda minute: _sum(minute, names) / _span(minute))
@@ -52,13 +57,22 @@ class Hour:
         """What was told once a minute, of all hosts together."""
         return self._each("samples", lambda minute: minute.get(name))
 
+    def workers(self) -> Values:
+        """Web workers of all hosts; of each the mean over its samples."""
+        return self._each(
+            "samples",
+            lambda minute: round(
+                minute.get("workers", 0.0) / minute["samples"] * minute.get("hosts", 1.0)
+            ),
+        )
+
     def quantile(self, share: float, times: Times) -> Values:
         """What so many of them did not pass; None also where there was nothing to measure."""
         return self._each("seconds", lambda minute: quantile(share, _buckets(minute, times)))
 
     def count(self, *names: str) -> float:
-        """How many in all."""
-        return sum(value or 0.0 for value in self.total(*names))
+        """How many in all, as far as is known."""
+        return sum(_sum(minute, names) for minute in self.minutes if minute is not None)
 
     def quantile_of_all(self, share: float, times: Times) -> float | None:
         """What so many did not pass, of all minutes together."""

@@ -59,7 +59,7 @@ def _minutes_out(hour: Hour) -> list[dict[str, Any]]:
         "spool_bytes": hour.most("spool_bytes"),
         "oldest_click_seconds": hour.most("oldest_click_seconds"),
         "hosts": hour.sum("hosts"),
-        "workers": hour.sum("workers"),
+        "workers": hour.workers(),
         "busy_ratio": {"mean": hour.mean("busy"), "max": hour.most("busy")},
         "loop_delay_seconds": hour.most("loop_delay_seconds"),
         "pool_ratio": hour.most("pool_share"),

@@ -16,7 +16,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from api.operations.status.counters import growth
+from api.operations.status.counters import GENERATION, growth
 from api.operations.status.figures import Figures, add
 from api.operations.status.local import MinuteFiles, read_json, write_json
 from api.operations.status.shared import SharedMinutes
@@ -131,7 +131,10 @@ class Sampler:
         span = now - before.pop(_AT, 0.0)
         grown, after = growth(before, counts)
         write_json(self._counted, after | {_AT: now})
-        return grown | {"seconds": span} if 0 < span <= _LONGEST_SPAN_SECONDS else {}
+        if not 0 < span <= _LONGEST_SPAN_SECONDS:
+            return {}
+        # Where no process counts, nothing is known: that is not nought.
+        return grown | ({"seconds": span} if GENERATION in counts else {})
 
     def _send(self, minute: int, figures: Figures) -> None:
         if self._shared is None:

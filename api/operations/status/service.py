@@ -18,9 +18,6 @@ from api.operations.status.hour import MINUTES, Hour
 from api.operations.status.local import MinuteFiles
 from api.operations.status.shared import SharedMinutes
 
-# However many look at the page: it is read, and its pictures are drawn, so often at most.
-_KEPT_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -44,11 +41,14 @@ class StatusService:
         shared: SharedMinutes | None,
         *,
         queued: bool,
+        kept_seconds: float,
     ) -> None:
+        """However many look: dependencies and minutes are asked once in `kept_seconds`."""
         self._ready = ready
         self._local = local
         self._shared = shared
         self._queued = queued
+        self._kept_seconds = kept_seconds
         self._lock = threading.Lock()
         self._kept: Status | None = None
 
@@ -56,7 +56,7 @@ class StatusService:
         """How it is, or was seconds ago."""
         with self._lock:
             now = time.time()
-            if self._kept is None or not 0 <= now - self._kept.at < _KEPT_SECONDS:
+            if self._kept is None or not 0 <= now - self._kept.at < self._kept_seconds:
                 self._kept = self._look(now)
             return self._kept
 

@@ -38,8 +38,8 @@ class HostWatch:
         return {"clicks_lost": float(self._spool().lost_clicks)}
 
     def look_once(self) -> Figures:
-        """What adds up over hosts, not over the samples of a minute."""
-        return {"hosts": 1.0, "workers": float(len(read_loads(self._load_folder)))}
+        """What is told once a minute, to add up over hosts alone."""
+        return {"hosts": 1.0}
 
     def _workers(self) -> Figures:
         loads, now_ns = read_loads(self._load_folder), time.monotonic_ns()
@@ -49,6 +49,7 @@ class HostWatch:
         return {
             "busy": sum(busy) / len(busy),
             "busy_samples": 1.0,
+            "workers": float(len(loads)),
             "max.busy": max(busy),
             "max.loop_delay_seconds": max(load.delay_seconds(now_ns) for load in loads),
         }

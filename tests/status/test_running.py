@@ -1,0 +1,102 @@
+"""Two hosts, one database, one Redis: the page of either tells of both, while parts fail."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
+
+import pytest
+
+from api.core.embedded.valkey import EmbeddedValkey
+from tests.caller import Caller
+from tests.conftest import OPERATOR
+from tests.redirects.wire.server import WebServer, side_by_side
+from tests.running import wait_until
+from tests.services.network import free_ports
+
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedValkey]:
+    """A Redis in which only these hosts keep minutes."""
+    made = EmbeddedValkey(tmp_path_factory.mktemp("redis") / "valkey", port=free_ports(1)[0])
+    made.start()
+    wait_until(made.ready)
+    yield made
+    made.stop()
+
+
+@pytest.fixture(scope="module")
+def hosts(
+    valkey: EmbeddedValkey, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[list[WebServer]]:
+    settings = environ | {"REDIS_URL": valkey.url, "STATUS_SAMPLE_SECONDS": "1"}
+    with side_by_side(tmp_path_factory.mktemp("hosts"), settings) as servers:
+        yield servers
+
+
+def look(host: WebServer) -> dict[str, Any]:
+    url = f"http://127.0.0.1:{host.port}/status"
+    asked = urllib.request.Request(url, headers=OPERATOR)
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        told: dict[str, Any] = json.load(answer)
+        return told
+
+
+def follow(host: WebServer, slug: str) -> int:
+    connection = HTTPConnection("127.0.0.1", host.port, timeout=30)
+    try:
+        connection.request("GET", f"/{slug}", headers={"Host": "sign.test"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def texts(host: WebServer) -> str:
+    return " ".join(it["text"] for it in look(host)["findings"])
+
+
+def newest(host: WebServer, name: str) -> float:
+    """The largest that was told of a minute lately: the newest one may have just begun."""
+    return max(minute[name] or 0 for minute in look(host)["minutes"][-3:])
+
+
+def test_each_host_tells_of_both(hosts: list[WebServer]) -> None:
+    for host in hosts:
+        wait_until(lambda: newest(host, "hosts") == 2, 15)  # noqa: B023
+        wait_until(lambda: newest(host, "workers") == 2, 15)  # noqa: B023
+    told = look(hosts[0])
+    assert {it["name"]: it["status"] for it in told["dependencies"]} == {
+        "database": "up", "redis": "up", "spool": "up", "disk": "up",
+    }  # fmt: skip
+    # Before they were there nothing is known.
+    assert told["minutes"][0]["hosts"] is None
+
+
+def test_while_redis_is_away_a_host_tells_of_itself(
+    hosts: list[WebServer], valkey: EmbeddedValkey
+) -> None:
+    wait_until(lambda: newest(hosts[0], "hosts") == 2, 15)
+    valkey.stop()
+    wait_until(lambda: "Redis is away since" in texts(hosts[0]), 15)
+    told = look(hosts[0])
+    assert told["status"] == "degraded"
+    assert "redirects and the API go on" in told["findings"][0]["text"]
+    assert newest(hosts[0], "hosts") == 1
+    assert newest(hosts[0], "loop_delay_seconds") > 0
+
+    valkey.start()
+    wait_until(valkey.ready)
+    wait_until(lambda: "Redis" not in texts(hosts[0]), 15)
+    wait_until(lambda: newest(hosts[0], "hosts") == 2, 75)
+
+
+@pytest.mark.slow
+def test_clicks_that_nobody_counts_are_told(hosts: list[WebServer], caller: Caller) -> None:
+    link = caller.create_link()
+    assert follow(hosts[0], link["slug"]) == 302
+    wait_until(lambda: "Clicks wait: the oldest for" in texts(hosts[0]), 40)
+    hosts[0].spool.read()
+    wait_until(lambda: "Clicks wait" not in texts(hosts[0]), 90)
