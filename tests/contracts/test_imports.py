@@ -71,19 +71,6 @@ def test_what_queues_jobs_is_loaded_where_there_are_some(tmp_path: Path, databas
     assert "celery" not in loaded(tmp_path, database_url, SIGNPOST_SERVICES="redirect", **asked)
 
 
-def test_nothing_is_traced_unless_it_is_asked_for(tmp_path: Path, database_url: str) -> None:
-    redis = {"REDIS_URL": "redis://127.0.0.1:6379/0"}
-    asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318", **redis}
-    for settings, expected in ((redis, False), (asked, True)):
-        modules = loaded(tmp_path, database_url, **settings)
-        assert ("api.core.tracing.setup" in modules) == expected
-        # Not even then: each worker loads them, after the fork. (redis-py by itself loads what
-        # OpenTelemetry has for metrics, where that is installed.)
-        assert (
-            not {"opentelemetry.sdk.trace", "opentelemetry.exporter", "google.protobuf"} & modules
-        )
-
-
 @pytest.mark.parametrize("services", ["redirect", "all"])
 def test_what_tells_of_errors_is_loaded_where_somebody_is_told(
     tmp_path: Path, database_url: str, services: str

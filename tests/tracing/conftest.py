@@ -39,13 +39,13 @@ def traceparent(*, sampled: bool = True) -> tuple[str, str, str]:
     return f"00-{trace}-{span}-0{int(sampled)}", trace, span
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
     with receiving() as running:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def web(
     environ: dict[str, str], receiver: Receiver, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Web]:

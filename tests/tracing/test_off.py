@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.running import ROOT
 
 _LOOK = """
-import json, redis, wsgi
+import json, sys, redis, wsgi
 from api.core.database import hosts
 from api.redirects.fast import FastPath
 fast = wsgi.app.extensions["signpost.fast"].func
@@ -22,6 +22,8 @@ print(json.dumps({
     "driver": sorted(hosts.driver_options),
     "fast": fast.__name__,
     "spool": type(wsgi.app.extensions["signpost"].spool).__name__,
+    "loaded": sorted({"api.core.tracing.setup", "opentelemetry.sdk.trace", "google.protobuf",
+                      "opentelemetry.exporter"} & set(sys.modules)),
 }))
 """
 
@@ -49,6 +51,8 @@ def test_nothing_is_wrapped_unless_it_is_asked_for(tmp_path: Path, database_url:
         "driver": [],
         "fast": "FastPath",
         "spool": "Spool",
+        # redis-py loads what OpenTelemetry has for metrics by itself, where that is installed.
+        "loaded": [],
     }
     asked = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
     assert looked(tmp_path, database_url, **asked) == {
@@ -57,6 +61,8 @@ def test_nothing_is_wrapped_unless_it_is_asked_for(tmp_path: Path, database_url:
         "driver": ["connection_factory"],
         "fast": "TracedFastPath",
         "spool": "TracedSpool",
+        # OpenTelemetry's packages only in each worker, after the fork.
+        "loaded": ["api.core.tracing.setup"],
     }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from random import getrandbits, random, randrange
+from random import getrandbits, randrange
 
 from api.core.tracing.context import TraceContext
 from config.settings import Settings
@@ -39,7 +39,3 @@ class Sampler:
         """The id of a new trace that every process with this share samples."""
         last = randrange(max(int(self.ratio * _WHOLE), 1))  # nosec B311 # noqa: S311
         return getrandbits(64) << 64 | last or 1
-
-    def takes_next(self) -> bool:
-        """Whether a request that belongs to no trace yet begins a sampled one."""
-        return random() < self.ratio  # nosec B311 # noqa: S311 - nothing secret

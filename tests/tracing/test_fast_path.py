@@ -1,0 +1,137 @@
+"""Which requests the fast path leaves to the application, so that they are traced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextvars import copy_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from api.clicks.spool import Spool
+from api.core.tracing.context import read_traceparent
+from api.core.tracing.sampling import Sampler
+from api.core.tracing.spans import running
+from api.core.tracing.tracer import TRACER
+from api.core.tracing.wsgi import TracedApplication, chosen
+from api.core.transport import Transport
+from api.redirects.prepared import PreparedAnswers
+from api.redirects.traced import TracedFastPath
+from config.settings import Settings
+from tests.redirects.test_fast_path import REQUEST, answers, cache, know, renewals
+from tests.tracing.conftest import traceparent
+
+__all__ = ["answers", "cache", "know", "renewals"]
+
+PEER = "192.0.2.7"
+
+
+@pytest.fixture
+def fast(
+    answers: PreparedAnswers, know: Callable[..., None], tmp_path: Path
+) -> Iterator[Callable[[float], TracedFastPath]]:
+    """Makes a fast path that takes a share of what it could answer for traces."""
+    before = TRACER.sampler
+    know()
+
+    def make(ratio: float, *, follows: bool = True) -> TracedFastPath:
+        TRACER.sampler = Sampler(ratio, follows)
+        spool = Spool(tmp_path, 1_000_000, 1.0, 1_000_000)
+        return TracedFastPath(answers, spool, Transport(Settings.load({})))
+
+    yield make
+    TRACER.sampler = before
+    chosen.set(False)
+
+
+def with_header(value: str) -> bytes:
+    return REQUEST.replace(b"Accept: */*", f"TraceParent: {value}".encode())
+
+
+def is_sampled(environ: dict[str, str]) -> bool:
+    """Whether the application's trace of a request is sampled."""
+    seen: list[Any] = []
+
+    def application(*_: Any) -> list[bytes]:
+        seen.append(running())
+        return []
+
+    made = {"REQUEST_METHOD": "GET", "wsgi.url_scheme": "http", **environ}
+    body: Any = TracedApplication(application, TRACER)(made, lambda *_: None)
+    body.close()
+    (span,) = seen
+    return bool(span.trace.sampled)
+
+
+def test_what_a_caller_samples_is_left_to_the_application(
+    fast: Callable[[float], TracedFastPath],
+) -> None:
+    path = fast(0.0)
+    assert path.answer(with_header(traceparent()[0]), PEER) is None
+    assert path.answer(with_header(traceparent(sampled=False)[0]), PEER) is not None
+    assert path.answer(with_header("of another kind"), PEER) is not None
+    assert path.answer(REQUEST, PEER) is not None
+    assert not chosen.get()
+
+
+def test_share_of_the_others_is_traced_and_no_more(
+    fast: Callable[[float], TracedFastPath],
+) -> None:
+    path, taken = fast(0.25), 0
+    for _ in range(4_000):
+        if path.answer(REQUEST, PEER) is None:
+            assert chosen.get()
+            # By its id, too: whoever goes on with it and knows no caller's word says the same.
+            assert is_sampled({})
+            assert not chosen.get()
+            taken += 1
+    assert 850 < taken < 1_150
+
+
+def test_caller_that_does_not_sample_is_heard(fast: Callable[[float], TracedFastPath]) -> None:
+    path = fast(1.0)
+    header, _, _ = traceparent(sampled=False)
+    assert path.answer(with_header(header), PEER) is None
+    assert not is_sampled({"HTTP_TRACEPARENT": header})
+    assert not chosen.get()
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "ratio", "follows"),
+    [
+        ("always_on", "0.5", 1.0, False),
+        ("always_off", "0.5", 0.0, False),
+        ("traceidratio", "0.5", 0.5, False),
+        ("parentbased_always_on", "", 1.0, True),
+        ("parentbased_always_off", "", 0.0, True),
+        ("parentbased_traceidratio", "", 0.01, True),
+        ("", "", 0.01, True),
+    ],
+)
+def test_samplers_have_the_names_of_opentelemetry(
+    name: str, argument: str, ratio: float, follows: bool
+) -> None:
+    environ = {"OTEL_TRACES_SAMPLER": name, "OTEL_TRACES_SAMPLER_ARG": argument}
+    assert Sampler.of(Settings.load(environ)) == Sampler(ratio, follows)
+
+
+def test_sampler_without_parents_goes_by_the_id_alone() -> None:
+    low, high = "0" * 15 + "1" * 17, "f" * 32
+    by_id, by_parent = Sampler(0.5, follows_parent=False), Sampler(0.5, follows_parent=True)
+    for trace, flag, expected in ((low, "00", True), (high, "01", False)):
+        context = read_traceparent(f"00-{trace}-{'1' * 16}-{flag}")
+        assert context is not None
+        assert by_id.takes(context, context.trace_id) is expected
+        assert by_parent.takes(context, context.trace_id) is not expected
+
+
+@pytest.mark.parametrize("ratio", [1e-12, 0.01, 0.5, 1.0])
+def test_chosen_ids_are_sampled_everywhere(ratio: float) -> None:
+    sampler = Sampler(ratio, follows_parent=False)
+    assert all(sampler.takes(None, sampler.sampled_id()) for _ in range(1_000))
+
+
+def test_choice_is_of_one_greenlet() -> None:
+    copy_context().run(chosen.set, True)
+    assert not chosen.get()
