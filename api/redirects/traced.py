@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import re
 from random import random
+from typing import Any
 
-from api.clicks.spool import Spool
 from api.core.tracing.context import read_traceparent
 from api.core.tracing.tracer import TRACER
 from api.core.tracing.wsgi import chosen
-from api.core.transport import Transport
 from api.redirects.fast import FastPath, _Visitor
-from api.redirects.prepared import PreparedAnswers
 
 _TRACEPARENT = re.compile(rb"\r\ntraceparent: *([!-~]+)\r\n", re.IGNORECASE)
 
@@ -25,17 +23,19 @@ _TRACEPARENT = re.compile(rb"\r\ntraceparent: *([!-~]+)\r\n", re.IGNORECASE)
 class TracedFastPath(FastPath):
     """Answers what no trace is to tell of."""
 
-    def __init__(self, answers: PreparedAnswers, spool: Spool, transport: Transport) -> None:
-        super().__init__(answers, spool, transport)
+    def __init__(self, *parts: Any, **more: Any) -> None:
+        super().__init__(*parts, **more)
         self._share = TRACER.sampler.ratio
 
     def answer(self, data: bytes, peer: str) -> tuple[bytes, bytes] | None:
         """As the fast path answers; None also where the answer is to be traced."""
-        answered = super().answer(data, peer)
-        # One that belongs to a trace of its caller goes by the caller's word all the same.
-        if answered is not None and random() < self._share:  # nosec B311 # noqa: S311
+        # Decided first: an answer that is not sent would be counted all the same.
+        if random() < self._share:  # nosec B311 # noqa: S311
             chosen.set(True)
             return None
+        answered = super().answer(data, peer)
+        if answered is None:
+            chosen.set(False)
         return answered
 
     def _read_fields(self, block: bytes, peer: str) -> _Visitor | None:

@@ -21,6 +21,6 @@ def add_tracing(parts: Parts) -> None:
     if fast is not None:
         from api.redirects.traced import TracedFastPath  # noqa: PLC0415 - not where it is not served
 
-        app.extensions["signpost.fast"] = partial(TracedFastPath, *fast.args)
+        app.extensions["signpost.fast"] = partial(TracedFastPath, *fast.args, **fast.keywords)
     runtime.on_start.insert(0, tracer.start)
     runtime.on_end.append(tracer.stop)

@@ -42,7 +42,7 @@ def fast(
 
     yield make
     TRACER.sampler = before
-    chosen.set(False)
+    chosen.set(None)
 
 
 def with_header(value: str) -> bytes:
@@ -82,10 +82,19 @@ def test_share_of_the_others_is_traced_and_no_more(
     for _ in range(4_000):
         if path.answer(REQUEST, PEER) is None:
             assert chosen.get()
-            # By its id, too: whoever goes on with it and knows no caller's word says the same.
             assert is_sampled({})
-            assert not chosen.get()
+            assert chosen.get() is None
             taken += 1
+    assert 850 < taken < 1_150
+
+
+def test_what_the_fast_path_cannot_answer_is_not_asked_about_twice(
+    fast: Callable[[float], TracedFastPath],
+) -> None:
+    path, taken = fast(0.25), 0
+    for _ in range(4_000):
+        assert path.answer(REQUEST.replace(b"/abc", b"/other"), PEER) is None
+        taken += is_sampled({})
     assert 850 < taken < 1_150
 
 
@@ -94,7 +103,7 @@ def test_caller_that_does_not_sample_is_heard(fast: Callable[[float], TracedFast
     header, _, _ = traceparent(sampled=False)
     assert path.answer(with_header(header), PEER) is None
     assert not is_sampled({"HTTP_TRACEPARENT": header})
-    assert not chosen.get()
+    assert chosen.get() is None
 
 
 @pytest.mark.parametrize(
@@ -127,11 +136,13 @@ def test_sampler_without_parents_goes_by_the_id_alone() -> None:
 
 
 @pytest.mark.parametrize("ratio", [1e-12, 0.01, 0.5, 1.0])
-def test_chosen_ids_are_sampled_everywhere(ratio: float) -> None:
+def test_what_was_chosen_before_is_told_by_the_id(ratio: float) -> None:
     sampler = Sampler(ratio, follows_parent=False)
-    assert all(sampler.takes(None, sampler.sampled_id()) for _ in range(1_000))
+    assert all(sampler.takes(None, sampler.new_id(True)) for _ in range(1_000))
+    if ratio < 1:
+        assert not any(sampler.takes(None, sampler.new_id(False)) for _ in range(1_000))
 
 
 def test_choice_is_of_one_greenlet() -> None:
     copy_context().run(chosen.set, True)
-    assert not chosen.get()
+    assert chosen.get() is None

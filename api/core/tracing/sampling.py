@@ -33,9 +33,16 @@ class Sampler:
         """Whether a trace is sampled: all processes say the same of one id."""
         if parent is not None and self.follows_parent:
             return parent.sampled
-        return trace_id & (_WHOLE - 1) < self.ratio * _WHOLE
+        return trace_id & (_WHOLE - 1) < int(self.ratio * _WHOLE)
 
-    def sampled_id(self) -> int:
-        """The id of a new trace that every process with this share samples."""
-        last = randrange(max(int(self.ratio * _WHOLE), 1))  # nosec B311 # noqa: S311
-        return getrandbits(64) << 64 | last or 1
+    def new_id(self, sampled: bool | None = None) -> int:
+        """The id of a new trace; one that every process with this share samples, or that none
+        does, where that is given."""
+        first, bound = getrandbits(64), int(self.ratio * _WHOLE)
+        if sampled is None:
+            last = getrandbits(64)
+        elif sampled:
+            last = randrange(max(bound, 1))  # nosec B311 # noqa: S311 - nothing secret
+        else:
+            last = randrange(min(bound, _WHOLE - 1), _WHOLE)  # nosec B311 # noqa: S311
+        return first << 64 | last or 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from random import getrandbits
 from typing import TYPE_CHECKING, Any
 
 from api.core.tracing.context import TraceContext
@@ -55,15 +54,12 @@ class Tracer:
         parent: TraceContext | None = None,
         links: Sequence[TraceContext] = (),
         *,
-        chosen: bool = False,
+        chosen: bool | None = None,
     ) -> Span:
         """Begin what this process does in a trace: a new one unless it has a `parent`, and then
-        sampled if it was `chosen` before. What is done `within` it, or while it is `resumed`,
+        sampled or not as was `chosen` before. What is done `within` it, or while it is `resumed`,
         belongs to it, until `end`."""
-        if parent is not None:
-            trace_id = parent.trace_id
-        else:
-            trace_id = self.sampler.sampled_id() if chosen else getrandbits(128) or 1
+        trace_id = parent.trace_id if parent else self.sampler.new_id(chosen)
         sampled = self.sampler.takes(parent, trace_id)
         trace = Trace(trace_id, sampled, self._export)
         parent_id = parent.span_id if parent else 0

@@ -17,8 +17,8 @@ from api.core.tracing.tracer import Tracer
 _METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 )
-# Set where it is decided, before the request is parsed, that it begins a sampled trace.
-chosen: ContextVar[bool] = ContextVar("chosen", default=False)
+# Set where it is decided, before the request is parsed, whether it begins a sampled trace.
+chosen: ContextVar[bool | None] = ContextVar("chosen", default=None)
 
 Start = Callable[..., Any]
 
@@ -49,14 +49,14 @@ class TracedApplication:
         return _Body(body, span, self._end)
 
     def _begin(self, environ: dict[str, Any]) -> Span:
-        was_chosen = chosen.get()
-        if was_chosen:
-            chosen.set(False)
+        choice = chosen.get()
+        if choice is not None:
+            chosen.set(None)
         method = environ["REQUEST_METHOD"]
         name, told = (method, method) if method in _METHODS else ("HTTP", "_OTHER")
         parent = read_traceparent(environ.get("HTTP_TRACEPARENT"))
         attributes = {"http.request.method": told}
-        return self._tracer.begin(name, SERVER, attributes, parent, chosen=was_chosen)
+        return self._tracer.begin(name, SERVER, attributes, parent, chosen=choice)
 
     def _end(self, span: Span) -> None:
         set_running(None)
