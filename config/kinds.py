@@ -26,6 +26,7 @@ _LOGGER = re.compile(r"[\w-]+(\.[\w-]+)*")
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 # A host, or an IPv6 address in brackets, and a port.
 _PLACE = re.compile(r"([^:\[\]]+|\[[0-9A-Fa-f:.]+\])(?::(\d{1,5}))?")
+_PLACE_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]")
 _SCHEME = r"postgres(?:ql)?(?:\+psycopg2)?://"
 _TRUE = frozenset(("1", "t", "true", "y", "yes", "on"))
 _FALSE = frozenset(("0", "f", "false", "n", "no", "off"))
@@ -131,6 +132,29 @@ def networks(value: str) -> tuple[Network, ...]:
         raise ValueError(f"{error}.") from None
 
 
+def addresses(value: str) -> tuple[str, ...]:
+    """A list of addresses of this machine, at least one."""
+    try:
+        found = tuple(str(ipaddress.ip_address(part)) for part in comma_list(value))
+    except ValueError as error:
+        raise ValueError(f"{error}.") from None
+    if not found:
+        raise ValueError("Must name one.")
+    return found
+
+
+def places(value: str) -> tuple[str, ...]:
+    """A list of `host:port`, at least one, with IPv6 addresses in brackets."""
+    found = comma_list(value)
+    for place in found:
+        host, port = match.groups() if (match := _PLACE.fullmatch(place)) else ("", None)
+        if not _PLACE_HOST.fullmatch(host) or not 1 <= int(port or 0) <= 65535:
+            raise ValueError("Not of the form host:port,host:port.")
+    if not found:
+        raise ValueError("Must name one.")
+    return found
+
+
 def database_url(value: str) -> str:
     """A PostgreSQL URL; `postgres://`, as Procfile hosts give it, is read as `postgresql://`.
 
@@ -218,6 +242,11 @@ def file(value: str) -> Path:
     if not path.is_file():
         raise ValueError(f"There is no file {path}.")
     return path.resolve()
+
+
+def folder(value: str) -> Path:
+    """A folder, which need not be there yet."""
+    return Path(value).expanduser().absolute()
 
 
 def issuer(value: str) -> str:

@@ -19,6 +19,7 @@ from config.declaring import SettingsError
 from config.groups.clicks import ClickSettings
 from config.groups.databases import DatabaseSettings
 from config.groups.errors import ErrorSettings
+from config.groups.gateway import GatewaySettings
 from config.groups.links import LinkSettings
 from config.groups.queues import QueueSettings
 from config.groups.security import SecuritySettings
@@ -38,6 +39,7 @@ GROUPS = (
     ClickSettings,
     TelemetrySettings,
     ErrorSettings,
+    GatewaySettings,
 )
 _LONGEST_SOCKET_PATH = 100
 
@@ -52,6 +54,7 @@ class Settings(
     ClickSettings,
     TelemetrySettings,
     ErrorSettings,
+    GatewaySettings,
 ):
     """The settings of one process."""
 
@@ -109,6 +112,10 @@ class Settings(
     def status_path(self) -> Path:
         """Folder of the minutes that the status page shows of this host."""
         return self.signpost_home / "status"
+
+    def gateway_path(self) -> Path:
+        """Folder of the gateway's configuration, logs and switches."""
+        return self.gateway_home or self.signpost_home / "gateway"
 
     @property
     def jwt_keys_path(self) -> Path:

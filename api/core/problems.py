@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 # Those that differ from one Python version to the next, or from our own errors of the same type.
 _TITLES = {404: "Not found", 413: "Content too large"}
-_TYPE = "urn:signpost:problem:"
+PROBLEM_TYPE = "urn:signpost:problem:"
 
 
 def problem_response(
@@ -39,7 +39,7 @@ def problem_response(
 
 def problem(status: int, code: str, title: str, detail: str = "", **extra: Any) -> dict[str, Any]:
     """The members of a problem; `instance` is the request id."""
-    body: dict[str, Any] = {"type": _TYPE + code, "title": title}
+    body: dict[str, Any] = {"type": PROBLEM_TYPE + code, "title": title}
     body["status"] = status
     if detail:
         body["detail"] = detail
@@ -69,7 +69,7 @@ def note_failure(error: Exception, status: int) -> None:
 def plain_problem(status: int) -> dict[str, Any]:
     """A problem of which only the status is told, outside of any request."""
     title = _title_of(status)
-    return {"type": _TYPE + _code_of(title), "title": title, "status": status}
+    return {"type": PROBLEM_TYPE + _code_of(title), "title": title, "status": status}
 
 
 def _title_of(status: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,11 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from api.core.embedded import processes
+from api.operations.gateway.nginx import find_program
 from tests.services import debian
 
 INSTALL = "apt-get install nginx"
-# Where distributions keep servers; not in everybody's PATH.
-_SEARCHED = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 _START_SECONDS = 10.0
 
 _CONFIG = """
@@ -58,7 +56,7 @@ class PrivateNginx:
         config = self._folder / "nginx.conf"
         user = "user root;" if os.geteuid() == 0 else ""
         config.write_text(_CONFIG.format(user=user, http=self._http))
-        program = find()
+        program = find_program()
         assert program is not None, INSTALL
         self._process = processes.spawn(
             [program, "-p", str(self._folder), "-c", str(config)],
@@ -77,16 +75,11 @@ class PrivateNginx:
             processes.stop(self._process, [(signal.SIGQUIT, 10.0)])
 
 
-def find() -> str | None:
-    """The program, if it is installed."""
-    return shutil.which("nginx", path=_SEARCHED)
-
-
 def available() -> bool:
     """Whether nginx is installed, after installing it where that may be done."""
-    if find() is None and debian.can_install():
+    if find_program() is None and debian.can_install():
         debian.install("nginx", ["nginx.service"])
-    return find() is not None
+    return find_program() is not None
 
 
 def _listens(port: int) -> bool:

@@ -1,0 +1,86 @@
+"""Who asks the gateway: over TLS, by a host's name, without a name server."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.message import Message
+from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
+from typing import Any
+
+from tests.gateway.system import HOST, Gateway
+from tests.running import BROWSER
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Message
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+    def problem(self, status: int, code: str) -> None:
+        """Check that it is this problem."""
+        assert self.status == status, self.body
+        assert self.headers["Content-Type"] == "application/problem+json"
+        body = self.json
+        assert (body["status"], body["type"]) == (status, f"urn:signpost:problem:{code}")
+        assert body["instance"] == f"urn:request:{self.headers['X-Request-ID']}"
+
+
+class Connection(HTTPSConnection):
+    """A kept connection to the gateway on loopback, by the name of a host."""
+
+    def __init__(self, gateway: Gateway, host: str = HOST, timeout: float = 30.0) -> None:
+        self._tls = ssl.create_default_context(cafile=str(gateway.authority.file))
+        super().__init__(host, gateway.https_port, timeout=timeout, context=self._tls)
+
+    def connect(self) -> None:
+        """Connect to loopback, whatever the host's name is."""
+        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Send a request and read its answer."""
+        self.request(
+            method, path, body, {"User-Agent": BROWSER, "Host": self.host, **(headers or {})}
+        )
+        return read(self.getresponse())
+
+
+def ask(gateway: Gateway, method: str, path: str, host: str = HOST, **more: Any) -> Answer:
+    """One request over a connection of its own."""
+    connection = Connection(gateway, host)
+    try:
+        return connection.ask(method, path, **more)
+    finally:
+        connection.close()
+
+
+def ask_plainly(gateway: Gateway, method: str, path: str, host: str = HOST) -> Answer:
+    """One request over http."""
+    connection = HTTPConnection("127.0.0.1", gateway.http_port, timeout=10)
+    try:
+        connection.request(method, path, headers={"Host": host})
+        return read(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def read(response: HTTPResponse) -> Answer:
+    """An answer with its whole body."""
+    return Answer(response.status, response.headers, response.read())
