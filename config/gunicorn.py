@@ -34,6 +34,10 @@ gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
 refusals.install()
 
 
+# What gunicorn says of each request at DEBUG: its path, where people may have anything.
+_LINE_OF_A_REQUEST = "%s %s"
+
+
 class StructuredLogger(Logger):  # type: ignore[misc]
     """gunicorn's messages, written as all our logs are."""
 
@@ -45,6 +49,7 @@ class StructuredLogger(Logger):  # type: ignore[misc]
             log.propagate = True
         # gunicorn's own setting would count for more than what LOG_LEVELS says of `gunicorn`.
         self.error_log.setLevel(level_of(_settings, self.error_log.name))
+        self.error_log.addFilter(lambda record: record.msg != _LINE_OF_A_REQUEST)
 
 
 chdir = str(Path(__file__).resolve().parents[1])

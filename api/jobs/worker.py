@@ -9,10 +9,12 @@ import warnings
 from typing import Any
 
 from celery import Celery
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
 from api.core.database.routing import Database
+from api.core.dependencies import Dependency, dependencies
 from api.core.errors import Unavailable
 from api.core.evictions import Evictions
 from api.core.heartbeat import Heartbeat
@@ -20,6 +22,7 @@ from api.core.outbound.client import PageReader
 from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
 from api.jobs.application import FETCH_TITLE
+from api.jobs.broker_lines import follow_broker
 from api.jobs.queue import JobQueue
 from api.jobs.traced import continuing
 from api.services import management_services
@@ -66,6 +69,7 @@ class JobWorker:
         setup_logging.connect(_leave_logging)
         for name in ("celery.worker.strategy", "celery.app.trace"):
             quieten(name, logging.WARNING)  # two lines for each job
+        follow_broker(self._celery, _broker_of(self._settings))
         # What it warns root of is pickle; only JSON is taken.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         self._jobs.start()
@@ -80,6 +84,9 @@ class JobWorker:
             without_mingle=True,
             without_heartbeat=True,
         )
+        # Of what another version may do with jobs whose broker is gone: ours can be done twice.
+        # Only now, as Celery has filters of its own.
+        warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
         try:
             worker.start()
         finally:
@@ -136,6 +143,13 @@ def make_fetcher(
         size_bytes=_PAGE_BYTES,
     )
     return TitleFetcher(db, links, reader, jobs.fetch_titles)
+
+
+def _broker_of(settings: Settings) -> Dependency:
+    """What jobs come through, as this process finds it."""
+    if settings.amqp_url is None:
+        return dependencies.of("redis", settings.redis_url or "")
+    return dependencies.of("queue", settings.amqp_url)
 
 
 def _leave_logging(**_: object) -> None:

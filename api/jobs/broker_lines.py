@@ -1,0 +1,46 @@
+"""What Celery says of each attempt to reach its broker, told once for all of them."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Celery
+from celery.bootsteps import StartStopStep
+from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
+
+from api.core.dependencies import Dependency
+
+_LOGGER = "celery.worker.consumer.consumer"
+
+
+def follow_broker(celery: Celery, broker: Dependency) -> None:
+    """Note from Celery's own steps and lines how the broker is."""
+
+    class Connected(StartStopStep):  # type: ignore[misc]
+        """Begun each time that there is a connection."""
+
+        requires = ("celery.worker.consumer.connection:Connection",)
+
+        def start(self, parent: Any) -> None:
+            """There is one."""
+            del parent
+            broker.answered()
+
+    celery.steps["consumer"].add(Connected)
+    logging.getLogger(_LOGGER).addFilter(_Failures(broker))
+
+
+class _Failures(logging.Filter):
+    """Keeps back the lines that say that there is no connection."""
+
+    def __init__(self, broker: Dependency) -> None:
+        super().__init__()
+        self._broker = broker
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        if record.msg != CONNECTION_ERROR and CONNECTION_RETRY not in arguments:
+            return True
+        self._broker.failed(arguments[1])
+        return False
