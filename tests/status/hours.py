@@ -43,10 +43,13 @@ def make_app(home: Path, **environ: str) -> Flask:
 
 
 def fill(home: Path, minute: Callable[[int], Figures | None]) -> int:
-    """Let `minute(ago)` be what a host knows of each minute; answers the last one's number."""
+    """Let `minute(ago)` be what a host knows of each minute; answers the last one's number.
+
+    A test may look when the next minute has begun: that is known, too.
+    """
     files = MinuteFiles(home / "status")
     last = int(time.time() // 60)
-    for ago in range(59, -1, -1):
+    for ago in range(59, -2, -1):
         figures = minute(ago)
         if figures is not None:
             files.add(last - ago, figures)

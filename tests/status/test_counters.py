@@ -58,7 +58,7 @@ def test_counts_of_processes_add_up_and_outlive_them(tmp_path: Path) -> None:
     }
     assert counted["call_time.0.005"] == 198
     assert counted["call_time.+Inf"] == 2
-    assert len(turns) == 4  # others had their turn after each file
+    assert len(turns) == 4  # others had their turn in each file
 
 
 def _bounds(counted: dict[str, float]) -> list[str]:

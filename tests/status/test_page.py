@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -15,6 +16,10 @@ from api.operations.status.figures import Figures
 from tests.status.hours import AS_OPERATOR, HTML, fill, make_app, quiet
 
 _SVG = "{http://www.w3.org/2000/svg}"
+
+
+def moment(at: int) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def look(home: Path, **environ: str) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def test_before_the_first_sample_the_pictures_are_gaps(tmp_path: Path, database_
 
 def test_numbers_of_each_minute_are_told(tmp_path: Path) -> None:
     more = {"calls.5xx": 30.0, f"{REDIRECT_TIME.beginning}0.001": 1_200.0}
-    fill(tmp_path, lambda ago: quiet(**more) if ago != 7 else None)
+    last = fill(tmp_path, lambda ago: quiet(**more) if ago != 7 else None)
     minutes = look(tmp_path)["minutes"]
     assert len(minutes) == 60
     minute = minutes[30]
@@ -76,7 +81,7 @@ def test_numbers_of_each_minute_are_told(tmp_path: Path) -> None:
     assert minute["click_delay_seconds"] == {"p50": None, "p99": None}
     assert minute["busy_ratio"] == {"mean": 0.2, "max": 0.3}
     assert (minute["workers"], minute["hosts"], minute["spool_bytes"]) == (2, 1, 40_000)
-    gap = minutes[59 - 7]
+    (gap,) = [it for it in minutes if it["start"] == moment(60 * (last - 7))]
     assert gap["redirects_per_second"]["prepared"] is None
     assert gap["workers"] is None
 
@@ -119,14 +124,14 @@ def test_a_dependency_that_is_away_is_told_since_when(tmp_path: Path, database_u
     )
     told = look(tmp_path, DATABASE_URL=database_url, REDIS_URL="redis://127.0.0.1:1/0")
     began = 60 * (last - 11)
-    clock = f"{began // 3600 % 24:02}:{began // 60 % 60:02}"
+    clock = moment(began)[11:16]
     assert told["status"] == "degraded"
     assert told["findings"][0]["text"].startswith(f"Redis is away since {clock}: redirects and")
     (redis,) = [it for it in told["dependencies"] if it["name"] == "redis"]
     assert redis["status"] == "down"
     assert redis["since"].endswith(f"{clock}:00Z")
     html = page(tmp_path, DATABASE_URL=database_url, REDIS_URL="redis://127.0.0.1:1/0")
-    assert "redis: away in 12 of the 60 minutes" in html
+    assert re.search("redis: away in 1[23] of the 60 minutes", html)
 
 
 def test_without_the_database_it_is_down(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -10,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from api.core.embedded import processes
 from api.core.embedded.valkey import EmbeddedValkey
 from tests.caller import Caller
 from tests.conftest import OPERATOR
 from tests.redirects.wire.server import WebServer, side_by_side
-from tests.running import wait_until
+from tests.running import ROOT, clean_environ, wait_until
 from tests.services.network import free_ports
 
 
@@ -91,6 +94,33 @@ def test_while_redis_is_away_a_host_tells_of_itself(
     wait_until(valkey.ready)
     wait_until(lambda: "Redis" not in texts(hosts[0]), 15)
     wait_until(lambda: newest(hosts[0], "hosts") == 2, 75)
+
+
+def test_a_consumer_that_ends_is_missed(
+    hosts: list[WebServer], environ: dict[str, str], valkey: EmbeddedValkey
+) -> None:
+    home = hosts[1].home
+    settings = environ | {"REDIS_URL": valkey.url}
+    consumer = processes.spawn(
+        [sys.executable, str(ROOT / "scripts" / "consume-clicks")],
+        death_signal=signal.SIGTERM,
+        log=home.with_name("consumer.log"),
+        environ=clean_environ(home) | settings | {"SIGNPOST_HOME": str(home)},
+    )
+
+    def state() -> str | None:
+        told = {it["name"]: it["status"] for it in look(hosts[0])["dependencies"]}
+        return told.get("click consumer")
+
+    try:
+        wait_until(lambda: state() == "up", 20)
+        assert "click consumer" not in texts(hosts[0])
+        # The page of either host tells of it.
+        consumer.kill()
+        consumer.wait()
+        wait_until(lambda: "The click consumer is away since" in texts(hosts[0]), 20)
+    finally:
+        processes.stop(consumer, [(signal.SIGTERM, 10.0)])
 
 
 @pytest.mark.slow

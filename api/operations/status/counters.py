@@ -11,6 +11,7 @@ import json
 import secrets
 import struct
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -81,6 +82,8 @@ _NAMES: dict[str, Callable[[_Entry], Iterator[str]]] = {
     "signpost_ingest_clicks": _counted,
     "signpost_click_delay_seconds": _bucket(CLICK_DELAY),
 }
+_VALUES_A_TURN = 100
+_REMEMBERED = 8_192
 _BEGINNINGS = tuple(f'["{name}", ' for name in _NAMES)
 
 
@@ -88,7 +91,7 @@ class CounterFiles:
     """The folder of prometheus_client's files."""
 
     def __init__(self, folder: Path, pause: Callable[[], None] = lambda: None) -> None:
-        """What is done beside this has its turn by `pause`, between two files."""
+        """What is done beside this has its turn by `pause`, after each so many values."""
         self._folder = folder
         self._pause = pause
 
@@ -99,8 +102,21 @@ class CounterFiles:
             counted[GENERATION] = self._generation()
         for kind in ("counter", "histogram"):
             for path in sorted(self._folder.glob(f"{kind}_*.db")):
-                add(counted, _read_file(path))
-                self._pause()
+                add(counted, self._read_file(path))
+        return counted
+
+    def _read_file(self, path: Path) -> Figures:
+        counted: Figures = {}
+        files: Any = MmapedDict
+        try:
+            values = files.read_all_values_from_file(str(path))
+            for number, (key, value, *_) in enumerate(values):
+                if number % _VALUES_A_TURN == 0:
+                    self._pause()
+                for field in _fields_of(key):
+                    counted[field] = counted.get(field, 0.0) + value
+        except (OSError, RuntimeError, ValueError, LookupError, struct.error):
+            return {}  # of a process that has just begun, or is adding a name: it is read later
         return counted
 
     def _generation(self) -> float:
@@ -113,18 +129,13 @@ class CounterFiles:
         return number
 
 
-def _read_file(path: Path) -> Figures:
-    counted: Figures = {}
-    values: Any = MmapedDict
-    try:
-        for key, value, *_ in values.read_all_values_from_file(str(path)):
-            if key.startswith(_BEGINNINGS):
-                metric, name, labels = json.loads(key)[:3]
-                for field in _NAMES[metric](_Entry(name, labels)):
-                    counted[field] = counted.get(field, 0.0) + value
-    except (OSError, RuntimeError, ValueError, LookupError, struct.error):
-        return {}  # of a process that has just begun, or that is adding a name: it is read later
-    return counted
+@lru_cache(_REMEMBERED)
+def _fields_of(key: str) -> tuple[str, ...]:
+    """What a value of a file is counted as; the same in the files of all processes."""
+    if not key.startswith(_BEGINNINGS):
+        return ()
+    metric, name, labels = json.loads(key)[:3]
+    return tuple(_NAMES[metric](_Entry(name, labels)))
 
 
 def growth(before: Figures, now: Figures) -> tuple[Figures, Figures]:

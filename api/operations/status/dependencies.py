@@ -28,12 +28,9 @@ class Dependency:
     minutes: Sequence[bool | None]
 
 
-def figures_of(checks: Checks) -> Figures:
-    """What is kept of an answer of all of them."""
-    return {
-        (_ANSWERS if check["status"] == "up" else _FAILS) + name: 1.0
-        for name, check in checks.items()
-    }
+def figures_of(up: Mapping[str, bool]) -> Figures:
+    """What is kept of how each of them is at one moment."""
+    return {(_ANSWERS if is_up else _FAILS) + name: 1.0 for name, is_up in up.items()}
 
 
 def read_dependencies(checks: Checks, hour: Hour) -> list[Dependency]:

@@ -60,6 +60,14 @@ _AWAY = {
         "The spool is full{since}: redirects go on, and their clicks are lost.",
         "Find out why clicks are not counted (below), or raise SPOOL_MAX_BYTES.",
     ),
+    "click consumer": (
+        "The click consumer is away{since}: clicks are kept, and counted when it is back.",
+        "Start scripts/consume-clicks; its log says why it ended.",
+    ),
+    "job worker": (
+        "The job worker is away{since}: links go on, titles come when it is back.",
+        "Start scripts/run-jobs; its log says why it ended.",
+    ),
     "shard": (
         "The shard {name} is away{since}: its links go on where they are known, the rest answers "
         "503.",
@@ -72,6 +80,8 @@ _AWAY = {
 }
 
 
+# Of which there may be one of each shard, by its name.
+_OF_A_SHARD = frozenset({"shard", "schema"})
 # Without these a process answers 503 to everything that it does not know already.
 _REQUIRED = frozenset({"database", "spool", "schema", "disk"})
 
@@ -103,6 +113,8 @@ def _away(dependencies: Sequence[Dependency], usable: bool) -> Iterator[Finding]
         if each.up:
             continue
         kind, _, shard = each.name.partition("-")
+        if kind not in _OF_A_SHARD:
+            kind, shard = each.name, ""
         text, advice = _AWAY.get(kind, _AWAY[""])
         since = "" if each.since is None else f" since {words.clock(each.since)}"
         severe = not usable and each.name in _REQUIRED

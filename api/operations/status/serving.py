@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from api.operations.status.access import OFF, PRIVATE
 from api.operations.status.counters import CounterFiles
@@ -10,7 +12,7 @@ from api.operations.status.figures import Figures
 from api.operations.status.local import MinuteFiles
 from api.operations.status.sampler import Sampler
 from api.operations.status.shared import SharedMinutes
-from api.operations.status.watching import HostWatch
+from api.operations.status.watching import HostWatch, ProcessWatch
 from config.settings import Settings
 
 
@@ -47,16 +49,30 @@ def make_host_sampler(settings: Settings, watch: HostWatch) -> Sampler:
 
 
 def make_stand_in(settings: Settings) -> Sampler:
-    """For a process on a host that may have no web workers: it tells what is counted there."""
+    """For a process that tells what is counted on its host where no web worker does."""
     return Sampler(
         settings.status_path,
         *make_minutes(settings),
         count=_counters(settings).read,
-        look=dict,
+        look=ProcessWatch(settings.signpost_home).look,
         seconds=settings.status_sample_seconds,
         look_once=lambda: {"hosts": 1.0},
         stands_in=True,
     )
+
+
+@contextmanager
+def sampled(settings: Settings) -> Iterator[None]:
+    """Meanwhile tell the status page of a host that may have no web workers, if anybody sees it."""
+    if not is_served(settings):
+        yield
+        return
+    sampler = make_stand_in(settings)
+    sampler.start()
+    try:
+        yield
+    finally:
+        sampler.stop()
 
 
 def _counters(settings: Settings) -> CounterFiles:

@@ -9,9 +9,34 @@ from typing import Any
 
 from api.clicks.spool import SpoolState
 from api.core.database.servers import Server
+from api.core.heartbeat import read_beats
 from api.core.load import read_loads
 from api.operations.status.dependencies import figures_of
 from api.operations.status.figures import Figures
+
+# By the kind that their signs of life name.
+PROCESSES = {"clicks": "click consumer", "worker": "job worker"}
+_MISSED_SECONDS = 300.0
+
+
+class ProcessWatch:
+    """The processes of a host that serve no HTTP, by the signs of life that they give."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._seen: dict[str, float] = {}
+
+    def look(self) -> Figures:
+        """Which of them go on. One that was there is missed for a while; then it is elsewhere."""
+        now, up = time.monotonic(), {}
+        for kind, name in PROCESSES.items():
+            beats = read_beats(self._home, kind)
+            if beats:
+                self._seen[kind] = now
+                up[name] = any(not beat.is_late for beat in beats)
+            elif now - self._seen.get(kind, -_MISSED_SECONDS) < _MISSED_SECONDS:
+                up[name] = False
+        return figures_of(up)
 
 
 class HostWatch:
@@ -23,15 +48,18 @@ class HostWatch:
         spool: Callable[[], SpoolState],
         servers: Callable[[], Iterable[Server]],
         ready: Callable[[], tuple[bool, Mapping[str, Any]]],
+        processes: ProcessWatch,
     ) -> None:
         self._load_folder = load_folder
         self._spool = spool
         self._servers = servers
         self._ready = ready
+        self._processes = processes
 
     def look(self) -> Figures:
         """How it is now."""
-        return self._workers() | self._waiting() | self._pools() | self._answers()
+        own = self._workers() | self._waiting() | self._pools()
+        return own | self._answers() | self._processes.look()
 
     def count(self) -> Figures:
         """What this host has counted in files of its own."""
@@ -71,4 +99,5 @@ class HostWatch:
         return {"max.pool_share": max(shares)} if shares else {}
 
     def _answers(self) -> Figures:
-        return figures_of(self._ready()[1]["checks"])
+        checks = self._ready()[1]["checks"]
+        return figures_of({name: check["status"] == "up" for name, check in checks.items()})

@@ -68,6 +68,11 @@ class WebServer:
         self._asked = False
 
     @property
+    def home(self) -> Path:
+        """Its SIGNPOST_HOME."""
+        return self._home
+
+    @property
     def log(self) -> str:
         """All that it said."""
         return self._log.read_text(errors="replace")
