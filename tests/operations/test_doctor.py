@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -294,6 +296,27 @@ def test_certificates_that_end_or_do_not_fit_are_named(home: Path) -> None:
     assert (
         findings["REDIS_URL"]["status"] == findings["authority of DATABASE_URL"]["status"] == "ok"
     )
+
+
+def test_a_server_whose_certificate_is_over_is_named(home: Path) -> None:
+    now = datetime.now(UTC)
+    made = trustme.CA().issue_cert("localhost", not_before=now - timedelta(days=9), not_after=now)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.configure_cert(context)
+
+    def serve(server: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                with suppress(ssl.SSLError), server.accept()[0] as plain:
+                    context.wrap_socket(plain, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        port = server.getsockname()[1]
+        environ = clean_environ(home, REDIS_URL=f"rediss://127.0.0.1:{port}/0")
+        found = examine(environ, "--only", "certificates")[1]["certificate of redis"]
+    assert found["status"] == "wrong"
+    assert f"127.0.0.1:{port} expired on {now:%Y-%m-%d}" in found["found"]
 
 
 @pytest.mark.rabbitmq

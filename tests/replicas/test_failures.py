@@ -166,5 +166,6 @@ def test_without_any_replica_the_primary_does_it_all(site: Site) -> None:
     assert site.visitor(app).follow(link).status_code == 302
     assert reads_of(app) == 0
     assert replicas_of(app).to_primary["no replica is up"]
+    assert within(3, lambda: health(app)["checks"]["main-replica-1"]["status"] == "down")  # type: ignore[index]
     check = health(app)["checks"]["main-replica-1"]
     assert (check["status"], check["state"]) == ("down", "away")  # type: ignore[index]

@@ -5,6 +5,7 @@ The servers speak TLS alone: what answers here has spoken it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.clicks.queue.broker import FAILURES
 from api.core.errors import Unavailable
+from tests.scripting import run_script
 from tests.services import redis
 from tests.services.certificates import Authority
 from tests.services.cluster import PrivateCluster
@@ -145,3 +147,29 @@ def test_rabbitmq_is_known_by_its_authority_and_its_name(
     assert not answers(client, queue.tls_url(right, host="127.0.0.1"))
     assert not answers(client, queue.tls_url(""))
     assert not answers(client, queue.tls_url("").replace("amqps:", "amqp:"))
+
+
+def test_doctor_tells_who_speaks_tls_and_for_how_long_certificates_last(
+    database: PrivatePostgres, cache: PrivateRedis, authority: Authority, stranger: Authority
+) -> None:
+    def examine(trusted: Authority) -> dict[str, dict[str, str]]:
+        environ = {
+            "DATABASE_URL": database.url(f"sslmode=verify-full&sslrootcert={trusted.file}"),
+            "REDIS_URL": cache.url(f"ssl_ca_certs={trusted.file}"),
+            "SIGNPOST_HOME": str(authority.file.parent),
+        }
+        groups = ("--only", "connections", "--only", "certificates")
+        done = run_script("doctor", "--json", *groups, env=environ)
+        return {finding["check"]: finding for finding in json.loads(done.stdout)["findings"]}
+
+    found = examine(authority)
+    assert ", TLSv1." in found["database main"]["found"]
+    assert ", TLS; " in found["redis"]["found"]
+    for name in ("certificate of main", "certificate of redis", "authority of DATABASE_URL"):
+        assert found[name]["status"] == "ok", name
+        assert " days" in found[name]["found"]
+    found = examine(stranger)
+    for name in ("database main", "redis"):
+        assert found[name]["status"] == "wrong"
+        assert "certificate" in found[name]["found"].lower()
+        assert "Look at the certificates" in found[name]["advice"]

@@ -14,6 +14,7 @@ from api.operations.doctor import (
     processes,
     queues,
     replicas,
+    served,
     settings,
     slots,
     versions,
@@ -38,6 +39,7 @@ LOOKS = (
     Look("disk", "home", disk.look_at_home),
     Look("disk", "spool", disk.look_at_spool),
     Look("certificates", "certificates", certificates.look),
+    Look("certificates", "certificates of servers", served.look),
     Look("host", "host", host.look),
     Look("processes", "processes", processes.look),
 )
