@@ -47,7 +47,9 @@ def request_address() -> str:
 
 def _running() -> dict[str, Any]:
     """What a line says of the request in which it is written."""
-    return {"request_id": g.get("request_id")} if has_request_context() else {}
+    if not has_request_context():
+        return {}
+    return {"request_id": g.get("request_id"), "trace_id": running_trace_id()}
 
 
 def _begin() -> None:

@@ -41,3 +41,17 @@ def test_larger_lock_makes_the_smaller_needless(
     monkeypatch.setattr(install, "_is_installed", lambda lock: lock == install.EVERYTHING)
     monkeypatch.setattr(install, "_install", lambda _: pytest.fail("it is there"))
     install.ensure(ROOT / "requirements" / "embedded.txt")
+
+
+def test_settings_have_what_they_need_installed(
+    install: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[str] = []
+    monkeypatch.setattr(install, "ensure", lambda lock: installed.append(lock.name))
+    monkeypatch.setattr(install.os, "execv", lambda *_: None)
+    monkeypatch.setattr(install.sys, "argv", ["_install.py", "embedded", "program"])
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    install.main()
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    install.main()
+    assert installed == ["embedded.txt", "embedded.txt", "tracing.txt"]

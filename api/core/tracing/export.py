@@ -11,7 +11,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar, cast
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -39,6 +39,8 @@ _QUEUE_SPANS = 8_192
 _KEPT = TraceFlags(TraceFlags.SAMPLED)
 _SCOPE = InstrumentationScope("signpost", api.__version__)
 _LONGEST_REASON = 300
+# For one more try at the end, of what failed before.
+_IN_TROUBLE_SECONDS = 1.0
 
 Number = TypeVar("Number", int, float)
 
@@ -72,11 +74,16 @@ class Exporter:
             self._batches.on_end(cast(ReadableSpan, _Ended(span)))
 
     def stop(self, seconds: float) -> None:
-        """Send what waits, within so many seconds."""
-        # It waits for as long as it has to send.
-        last = threading.Thread(target=self._batches.shutdown, name="last spans", daemon=True)
-        last.start()
-        last.join(seconds)
+        """Send what waits, within so many seconds; nobody who is away is waited for."""
+        over = threading.Event()
+        in_trouble = self._sender.tell_of_trouble(over.set)
+
+        def send() -> None:
+            self._batches.shutdown()  # type: ignore[no-untyped-call]
+            over.set()
+
+        threading.Thread(target=send, name="last spans", daemon=True).start()
+        over.wait(min(seconds, _IN_TROUBLE_SECONDS) if in_trouble else seconds)
 
 
 class _Sender(OTLPSpanExporter):
@@ -106,7 +113,15 @@ class _Sender(OTLPSpanExporter):
         self._note(up=outcome is SpanExportResult.SUCCESS)
         return outcome
 
+    def tell_of_trouble(self, tell: Callable[[], None]) -> bool:
+        """Call `tell` when something fails from now on; whether the last try has failed."""
+        self._reasons.tell = tell
+        return bool(self._reasons.last)
+
     def _note(self, *, up: bool) -> None:
+        reason = self._reasons.last
+        if up:
+            self._reasons.last = ""
         if up == self._up:
             return
         self._up = up
@@ -115,7 +130,7 @@ class _Sender(OTLPSpanExporter):
         else:
             log.warning(
                 "traces are dropped, as OTEL_EXPORTER_OTLP_ENDPOINT does not take them: %s",
-                self._reasons.last[:_LONGEST_REASON],
+                reason[:_LONGEST_REASON],
             )
 
     def _read(self, span: Span) -> ReadableSpan:
@@ -145,13 +160,16 @@ class _Reasons(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.last = ""
-        log = logging.getLogger("opentelemetry")
-        log.propagate = False
-        log.handlers = [self]
+        self.tell: Callable[[], None] = lambda: None
+        for name, handler in (("", logging.NullHandler()), (".exporter", self)):
+            theirs = logging.getLogger(f"opentelemetry{name}")
+            theirs.propagate = False
+            theirs.handlers = [handler]
 
     def emit(self, record: logging.LogRecord) -> None:
         """Remember it."""
         self.last = record.getMessage()
+        self.tell()
 
 
 def _context(context: TraceContext) -> SpanContext:

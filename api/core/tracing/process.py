@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from api.core.tracing.spans import running_trace_id
+from config.logging import log_within
 from config.settings import Settings
 
 
@@ -16,6 +18,7 @@ def traced_process(settings: Settings, service: str) -> Iterator[None]:
         return
     from api.core.tracing.setup import prepare_tracing  # noqa: PLC0415 - only where it is used
 
+    log_within(lambda: {"trace_id": running_trace_id()})
     tracer = prepare_tracing(settings, service)
     tracer.start()
     try:
