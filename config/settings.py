@@ -113,6 +113,7 @@ class Settings(
         """Folder of the minutes that the status page shows of this host."""
         return self.signpost_home / "status"
 
+    @property
     def gateway_path(self) -> Path:
         """Folder of the gateway's configuration, logs and switches."""
         return self.gateway_home or self.signpost_home / "gateway"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import ssl
 import time
@@ -11,7 +12,8 @@ from types import TracebackType
 from typing import Any, Self
 
 import gevent
-from gunicorn.workers.ggevent import GeventWorker
+from gevent.server import StreamServer
+from gunicorn.workers import ggevent
 
 from api.core.load_reporter import LoadReporter
 from api.core.sending import JoinedSocket
@@ -20,12 +22,15 @@ log = logging.getLogger(__name__)
 
 # Agreeing on TLS takes two round trips; who takes longer keeps a place from others.
 _HANDSHAKE_SECONDS = 10.0
-# An idle client may be sending its next request just now; after this, it is told to reconnect.
-_LAST_REQUEST_SECONDS = 0.5
+# An idle client may be sending its next request just now, and nothing tells it in time not to: a
+# request that meets a closed connection is lost where it must not be sent twice. So a worker that
+# stops waits for longer than the gateway keeps an idle connection (a second, see
+# api/operations/gateway/configuration.py).
+_LAST_REQUEST_SECONDS = 2.0
 _REAP_SECONDS = 1.0
 
 
-class Worker(GeventWorker):  # type: ignore[misc]
+class Worker(ggevent.GeventWorker):  # type: ignore[misc]
     """Ends the wait of kept connections after the keep-alive time, and when it stops, rather than
     wait for their clients."""
 
@@ -34,6 +39,7 @@ class Worker(GeventWorker):  # type: ignore[misc]
         self.waiting: dict[Any, Wait] = {}
         self.connections = 0
         self.before_stop: Callable[[], None] = lambda: None
+        self._acceptors: list[Acceptor] = []
         self._load: LoadReporter | None = None
 
     def timeout_ctx(self) -> Wait:
@@ -44,7 +50,14 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Serve until told to stop."""
         gevent.spawn(self._release_when_stopping)
         gevent.spawn(self._reap)
+        # The one place where gunicorn makes what accepts; only in this process.
+        ggevent.StreamServer = self._make_acceptor
         super().run()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM: finish. Not here, as this may be in the middle of anything."""
+        del sig, frame
+        gevent.spawn(self._take_leave)
 
     def report_load(self, folder: Path) -> None:
         """Tell from now on, in a file of this folder, how busy this process is."""
@@ -89,6 +102,18 @@ class Worker(GeventWorker):  # type: ignore[misc]
                 if wait.since < latest:
                     wait.release()
 
+    def _make_acceptor(self, *args: Any, **kwargs: Any) -> Acceptor:
+        acceptor = Acceptor(*args, **kwargs)
+        self._acceptors.append(acceptor)
+        return acceptor
+
+    def _take_leave(self) -> None:
+        # First no new connections, and only then are those that there are told that each answer is
+        # the last: otherwise every client would open a new one, to us, at the very end.
+        for acceptor in self._acceptors:
+            acceptor.close()
+        self.alive = False
+
     def _release_when_stopping(self) -> None:
         while self.alive:
             gevent.sleep(0.1)
@@ -99,6 +124,20 @@ class Worker(GeventWorker):  # type: ignore[misc]
             for wait in list(self.waiting.values()):
                 wait.release()
             gevent.sleep(0.1)
+
+
+class Acceptor(StreamServer):  # type: ignore[misc]
+    """Takes, before it ends, the connections that the kernel has accepted for us: where no other
+    process listens they would be reset, some with a request sent."""
+
+    def close(self) -> None:
+        """Take what waits, and listen no more."""
+        if self.closed:
+            return
+        with contextlib.suppress(OSError):
+            while not self.full() and (accepted := self.do_read()):
+                self.do_handle(*accepted)
+        super().close()
 
 
 def _shake_hands(client: ssl.SSLSocket) -> bool:

@@ -27,6 +27,10 @@ _ABSENT = {
 _TOGETHER = {
     "tests/contracts/test_query_plans.py": "filled tables",
     "tests/contracts/test_chore_plans.py": "filled tables",
+    "tests/gateway/test_bounds.py": "gateway",
+    "tests/gateway/test_rolling.py": "gateway",
+    "tests/gateway/test_routes.py": "gateway",
+    "tests/gateway/test_tls.py": "gateway",
 } | {
     f"tests/{module}.py": module
     for module in (
