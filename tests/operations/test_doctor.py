@@ -290,6 +290,8 @@ def test_certificates_that_end_or_do_not_fit_are_named(home: Path) -> None:
         "chain of TLS_CERTIFICATE": "wrong",
         "name in TLS_CERTIFICATE": "warning",
         "DATABASE_URL": "wrong",
+        "certificate of main": "unknown",
+        "certificate of redis": "unknown",
     }
     assert ", 7 days" in findings["TLS_CERTIFICATE"]["found"]
     assert f"{over[0]} expired on " in findings["DATABASE_URL"]["found"]

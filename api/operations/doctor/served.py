@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from api.operations.doctor.examination import for_each
-from api.operations.doctor.finding import Finding, ok, warning, wrong
+from api.operations.doctor.finding import Finding, ok, unknown, warning, wrong
 from api.operations.doctor.reasons import explain
 from api.operations.doctor.subject import ASK_SECONDS, Place, Subject
 from config.redis_urls import node_urls
@@ -70,9 +70,12 @@ def _server(name: str, url: str, port: int) -> _Server:
 def _certificate(server: _Server) -> Iterator[Finding]:
     try:
         shown = _shown(server)
-    except OSError as error:
-        advice = "See the connections; without TLS nobody knows whom they speak to."
-        yield warning(server.check, explain(error), advice)
+    except ssl.SSLError as error:
+        advice = f"Nothing speaks TLS at {server.host}:{server.port}: correct the port, or the URL."
+        yield wrong(server.check, explain(error), advice)
+        return
+    except OSError:
+        yield unknown(server.check, "not looked at: see the connections")
         return
     end = shown.not_valid_after_utc
     days = (end - datetime.now(UTC)).total_seconds() / 86_400
@@ -96,6 +99,6 @@ def _shown(server: _Server) -> x509.Certificate:
         if server.asks_first:
             plain.sendall(_SSL_REQUEST)
             if plain.recv(1) != b"S":
-                raise OSError("the server speaks no TLS")
+                raise ssl.SSLError("the server speaks no TLS")
         with context.wrap_socket(plain, server_hostname=server.host) as secure:
             return x509.load_der_x509_certificate(secure.getpeercert(binary_form=True) or b"")
