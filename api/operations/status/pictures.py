@@ -19,7 +19,7 @@ _WIDTH, _HEIGHT = 360, 150
 _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 2, 10, 130
 _ROOM = _WIDTH - _LEFT - _RIGHT
 _BAR_SHARE = 0.8
-_NICE = (1, 2, 5, 10)
+_NICE = (1, 2, 3, 4, 5, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
