@@ -191,7 +191,14 @@ def test_what_could_not_be_sent_is_sent_when_redis_is_back(
     assert sum((held or {}).get("calls.2xx", 0) for held in shared.read([now - 1, now])) == 16
 
 
-def test_a_disk_that_refuses_ends_no_sampling(tmp_path: Path) -> None:
+def test_a_disk_that_refuses_ends_no_sampling_and_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    nowhere = make_sampler(tmp_path / "file" / "here", {})
+    for _ in range(3):
+        nowhere.sample()
+    assert caplog.text.count("the status page gets no figures of this host") == 1
     sampler = make_sampler(tmp_path / "here", {"calls.2xx": 1})
     sampler.sample()
     (tmp_path / "here" / "counted.json").unlink()

@@ -75,13 +75,14 @@ class Sampler:
 
     def sample(self) -> bool:
         """Take one sample, unless another process of this host does that."""
-        if (self._stands_in and self._others_sample()) or not self._take_lock():
-            return False
         try:
+            if (self._stands_in and self._others_sample()) or not self._take_lock():
+                return False
             self._sample(time.time())
             self._sampled = self._last_sample()
             self._failing = False
-        except OSError as error:
+        except Exception as error:
+            # Whatever it is, it must not end the pictures for good; it is told once.
             if not self._failing:
                 log.warning("the status page gets no figures of this host: %s", error)
             self._failing = True
@@ -92,11 +93,7 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._until_next()):
-            try:
-                self.sample()
-            except Exception:
-                # Whatever it is, it must not end the pictures for good.
-                log.exception("sampling for the status page failed")
+            self.sample()
 
     def _until_next(self) -> float:
         """Samples are taken at the same moments on all hosts: none lies in two minutes."""
