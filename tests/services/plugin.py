@@ -47,6 +47,7 @@ _TOGETHER = {
         "redirects/wire/test_changes",
         "redirects/wire/test_slow_clients",
         "replicas/test_failures",
+        "reports/test_processes",
         "scripts/test_start",
         "shards/test_moving",
         "transport/test_tls_servers",
