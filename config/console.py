@@ -50,7 +50,7 @@ def console_renderer() -> structlog.typing.Processor:
         if name == REQUEST_LOGGER and "duration_ms" in event:
             event = _as_request(event)
         elif name and not name.startswith(_OWN):
-            event["logger"] = name
+            event["logger"] = name.removesuffix(".error")  # as gunicorn calls what is none
         return render(logger, method, event)
 
     return for_people

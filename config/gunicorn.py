@@ -6,11 +6,13 @@ from gevent import monkey
 monkey.patch_all()
 
 import gc  # noqa: E402
+import logging  # noqa: E402
 import os  # noqa: E402
 import sys  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
 
+from gevent.hub import Hub  # noqa: E402
 from gunicorn.glogging import Logger  # noqa: E402
 
 from api.core import refusals  # noqa: E402
@@ -32,6 +34,15 @@ configure_logging(_settings)
 # A second more than the server's own limit, whose error tells more.
 gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
 refusals.install()
+
+
+def _tell_of_greenlet(_hub: Any, _context: Any, kind: Any, error: Any, trace: Any) -> None:
+    """What nobody caught is a line of the log, and not gevent's text among them."""
+    told = (kind, error, trace) if kind else None
+    logging.getLogger("signpost.uncaught").critical("uncaught exception", exc_info=told)
+
+
+Hub.print_exception = _tell_of_greenlet
 
 
 # What gunicorn says of each request at DEBUG: its path, where people may have anything.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging.config
 import sys
 import threading
@@ -132,10 +133,12 @@ def write_request_line(level: int, facts: Mapping[str, Any]) -> None:
         "level": logging.getLevelName(level).lower(),
         "timestamp": datetime.now(UTC),
     }
-    # One write of the whole line: lines of other processes may come between, but none within.
     stream = sys.stderr.buffer
-    stream.write(orjson.dumps(line, option=_LINE_OPTIONS))
-    stream.flush()
+    # Whoever reads them may be gone; the answer is not to be lost with its line.
+    with contextlib.suppress(OSError):
+        # One write of the whole line: lines of other processes may come between, but none within.
+        stream.write(orjson.dumps(line, option=_LINE_OPTIONS))
+        stream.flush()
 
 
 def _add_within(logger: object, method: str, event: _Event) -> _Event:

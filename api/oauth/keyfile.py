@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from api.core.dependencies import dependencies
 from api.core.errors import Unavailable
 from api.oauth.keys import KeyRing, UnusableKeys
 from config.private_files import make_once, write_whole
 from config.settings import Settings, SettingsError
-
-log = logging.getLogger(__name__)
 
 # How soon a changed file is noticed; to look at it costs microseconds.
 _LOOK_SECONDS = 1.0
@@ -67,6 +65,7 @@ class Keys:
         self._stamp: tuple[int, int, int] | None = None
         self._looked = 0.0
         self._ring: KeyRing | None = None
+        self._found = dependencies.of("token keys", str(settings.jwt_keys_path))
         if settings.jwt_private_key is None:
             self.file = KeyFile(settings.jwt_keys_path)
             return
@@ -103,4 +102,6 @@ class Keys:
                 self._ring = file.read()
                 self._stamp = stamp or file.stamp()
         except (OSError, UnusableKeys) as error:
-            log.error("the keys of tokens cannot be read: %s", error)
+            self._found.failed(error)
+        else:
+            self._found.answered()

@@ -205,7 +205,7 @@ def test_watcher_is_told_when_redis_goes_and_comes(
         assert resumed.data["until"] > lost.data["since"]
         publisher.publish(clicks_of(caller, link))
         reader.wait_for("click")
-    assert web.output.count("Redis is away: ") <= 3  # evictions and answers have their own
+    assert web.output.count("redis is down: ") == 1
 
 
 def test_leaving_frees_what_a_stream_holds(

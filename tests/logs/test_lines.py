@@ -164,7 +164,7 @@ except ValueError:
     for line in lines[:5]:
         assert re.match(r"\d\d:\d\d:\d\d [a-z ]{8} \S", line), line
     assert lines[0][9:] == "info     a link of sp_live_*** was made"
-    assert lines[1][9:] == "warning  a worker is slow logger=gunicorn.error"
+    assert lines[1][9:] == "warning  a worker is slow logger=gunicorn"
     assert lines[2][9:] == "info     GET    200      3.1 ms  /api/v1/links principal=key:7"
     assert lines[3][9:].startswith("info     DELETE 503      3.1 ms  /api/v1/links principal=key:7")
     assert "request_id=abcdefgh" in lines[3]

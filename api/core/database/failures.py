@@ -25,6 +25,7 @@ SERVER_GONE = ("08", "57P")
 _READ_ONLY, _LOCK_TIMEOUT = "25006", "55P03"
 # Under load these come by the hundred; each request that they fail has a line of its own.
 _exhausted = Seldom(log, "database pool exhausted: %s")
+_outdated = Seldom(log, "written by a map that is out of date: %s")
 _slow = Seldom(log, "a database is too slow, or refuses a statement: %s")
 
 
@@ -56,5 +57,5 @@ def moved(error: Any) -> Moved | None:
     """Whether a shard refused rows because they belong to another."""
     if getattr(error, "pgcode", None) != _FOREIGN_SLOT:
         return None
-    log.warning("written by a map that is out of date: %s", reason_of(error))
+    _outdated.tell(reason_of(error))
     return Moved("The link has just been moved to another database.", retry_after_seconds=1)
