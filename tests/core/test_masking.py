@@ -26,6 +26,8 @@ TOKEN = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI0MiJ9.c2lnbmF0dXJl"  # pragma: allowlis
         (f"got {TOKEN}, which is old", "got ***, which is old"),
         ('{"password": "hun ter2", "url": "x"}', '{"password": ***, "url": "x"}'),
         ('"{\\"password\\": \\"abc\\"}"', '"{\\"password\\": ***}"'),
+        ("user_code=ABCD-EFGH&x=1", "user_code=***&x=1"),
+        ("code_verifier: abc", "code_verifier: ***"),
         ("password=abc&next=/", "password=***&next=/"),
         ("{'client_secret': 'a', 'b': 1}", "{'client_secret': ***, 'b': 1}"),
         ("Set-Cookie: browser=abc", "Set-Cookie: ***"),
