@@ -7,7 +7,6 @@ from api.operations.status import routes
 from api.operations.status.access import StatusAccess
 from api.operations.status.service import StatusService
 from api.operations.status.serving import is_served, make_host_sampler, make_minutes
-from api.operations.status.watching import HostWatch, ProcessWatch
 from api.wiring.parts import Parts
 
 
@@ -26,13 +25,6 @@ def add_status(parts: Parts, health: HealthService) -> None:
         )
         parts.app.register_blueprint(routes.blueprint)
     if is_served(settings):
-        watch = HostWatch(
-            settings.load_path,
-            parts.spool.state,
-            parts.db.servers,
-            health.ready,
-            ProcessWatch(settings.signpost_home),
-        )
-        sampler = make_host_sampler(settings, watch)
+        sampler = make_host_sampler(settings, parts.spool, health.ready)
         parts.runtime.on_start.append(sampler.start)
         parts.runtime.on_stop.append(sampler.stop)

@@ -12,7 +12,7 @@ from api.operations.status.hour import Hour
 
 # What a process does, with the names of the real metrics.
 _PROCESS = """
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 redirects = Counter("signpost_redirects_total", "x", ["level", "status"])
 redirects.labels("process", "302").inc(7)
 redirects.labels("database", "302").inc(2)
@@ -28,6 +28,11 @@ for _ in range(99):
     took.labels("GET", "/api/v1/links").observe(0.004)
 took.labels("GET", "/api/v1/stats").observe(100)
 Counter("signpost_ingest_clicks_total", "x").inc(8)
+for name, values in {"size": (5, 5), "checked_out": (2, 0), "waiting": (0, 3)}.items():
+    labels = ["database", "pool"]
+    gauge = Gauge(f"signpost_db_pool_{name}", "x", labels, multiprocess_mode="liveall")
+    gauge.labels("main", "transactions").set(values[0])
+    gauge.labels("main", "statements").set(values[1])
 Counter("signpost_unrelated_total", "x", ["le"]).labels("1").inc(1000)
 """
 
@@ -72,6 +77,12 @@ def test_a_file_that_is_none_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "counter_2.db").write_bytes(b"\xff" * 5_000)
     (tmp_path / "histogram_3.db").write_bytes(b"\x40\0\0\0\0\0\0\0\x7f")
     assert CounterFiles(tmp_path).read() == whole
+
+
+def test_connections_in_use_are_those_of_the_fullest_pool(tmp_path: Path) -> None:
+    assert CounterFiles(tmp_path).pools() == {}
+    count_in_a_process(tmp_path)
+    assert CounterFiles(tmp_path).pools() == {"max.pool_share": 0.4, "max.pool_waiting": 3}
 
 
 def test_without_a_folder_nothing_is_counted(tmp_path: Path) -> None:

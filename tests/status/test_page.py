@@ -159,7 +159,7 @@ def test_what_only_other_hosts_depend_on_is_told(tmp_path: Path, database_url: s
         (quiet(redirects_failed=12.0), "1 % of redirects failed"),
         (quiet(busy=5.4), "The web workers are 90 % busy."),
         (quiet(**{"max.loop_delay_seconds": 0.2}), "Requests wait 200 ms for their turn"),
-        (quiet(**{"max.pool_share": 1.0}), "All connections to a database are in use."),
+        (quiet(**{"max.pool_waiting": 3.0}), "Requests wait for a connection to a database"),
         (
             quiet(**{f"{REDIRECT_TIME.beginning}0.1": 100.0}),
             "One redirect in a hundred takes longer than 100 ms.",

@@ -10,6 +10,7 @@ import contextlib
 import json
 import secrets
 import struct
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -82,6 +83,8 @@ _NAMES: dict[str, Callable[[_Entry], Iterator[str]]] = {
     "signpost_ingest_clicks": _counted,
     "signpost_click_delay_seconds": _bucket(CLICK_DELAY),
 }
+_POOL_NAME = "signpost_db_pool_"
+_POOL = tuple(f'["{_POOL_NAME}{what}", ' for what in ("size", "checked_out", "waiting"))
 _VALUES_A_TURN = 100
 _REMEMBERED = 8_192
 _BEGINNINGS = tuple(f'["{name}", ' for name in _NAMES)
@@ -105,19 +108,41 @@ class CounterFiles:
                 add(counted, self._read_file(path))
         return counted
 
+    def pools(self) -> Figures:
+        """How much of the connections that a process keeps is in use, and who waits for one, where
+        it is most."""
+        found: Figures = {}
+        for path in sorted(self._folder.glob("gauge_liveall_*.db")):
+            pools: dict[str, dict[str, float]] = defaultdict(dict)
+            for key, value in self._values(path):
+                if key.startswith(_POOL):
+                    metric, _, labels = json.loads(key)[:3]
+                    pools[json.dumps(labels)][metric.removeprefix(_POOL_NAME)] = value
+            for pool in pools.values():
+                share = pool.get("checked_out", 0.0) / max(pool.get("size", 1.0), 1.0)
+                waiting = pool.get("waiting", 0.0)
+                add(found, {"max.pool_share": share, "max.pool_waiting": waiting})
+        return found
+
     def _read_file(self, path: Path) -> Figures:
         counted: Figures = {}
+        for key, value in self._values(path):
+            for field in _fields_of(key):
+                counted[field] = counted.get(field, 0.0) + value
+        return counted
+
+    def _values(self, path: Path) -> list[tuple[str, float]]:
+        """All that is in a file; nothing if that cannot be read now."""
         files: Any = MmapedDict
+        found = []
         try:
-            values = files.read_all_values_from_file(str(path))
-            for number, (key, value, *_) in enumerate(values):
+            for number, (key, value, *_) in enumerate(files.read_all_values_from_file(str(path))):
                 if number % _VALUES_A_TURN == 0:
                     self._pause()
-                for field in _fields_of(key):
-                    counted[field] = counted.get(field, 0.0) + value
+                found.append((key, value))
         except (OSError, RuntimeError, ValueError, LookupError, struct.error):
-            return {}  # of a process that has just begun, or is adding a name: it is read later
-        return counted
+            return []  # of a process that has just begun, or is adding a name: it is read later
+        return found
 
     def _generation(self) -> float:
         """A number in a file beside the counts: who makes them anew takes it away with them."""

@@ -201,9 +201,8 @@ def _busy(hour: Hour) -> Iterator[Finding]:
             f"Requests wait {words.seconds(late)} for their turn in a web worker.",
             "Add workers (scripts/autoscale does); scripts/profile shows what takes the time.",
         )
-    full = now(hour.most("pool_share"))
-    if full is not None and full >= 1:
+    if now(hour.most("pool_waiting")):
         yield Finding(
-            "All connections to a database are in use.",
+            "Requests wait for a connection to a database: all are in use.",
             "See docs/database.md on the size of pools, and which statements take long.",
         )

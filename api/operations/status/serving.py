@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
+from api.clicks.spool import Spool
 from api.operations.status.access import OFF, PRIVATE
 from api.operations.status.counters import CounterFiles
 from api.operations.status.figures import Figures
@@ -14,6 +16,8 @@ from api.operations.status.sampler import Sampler
 from api.operations.status.shared import SharedMinutes
 from api.operations.status.watching import HostWatch, ProcessWatch
 from config.settings import Settings
+
+Ready = Callable[[], tuple[bool, Mapping[str, Any]]]
 
 
 def is_served(settings: Settings) -> bool:
@@ -31,9 +35,11 @@ def make_minutes(settings: Settings) -> tuple[MinuteFiles, SharedMinutes | None]
     return MinuteFiles(settings.status_path), shared
 
 
-def make_host_sampler(settings: Settings, watch: HostWatch) -> Sampler:
+def make_host_sampler(settings: Settings, spool: Spool, ready: Ready) -> Sampler:
     """For a web worker, which sees everything of its host."""
     counters = _counters(settings)
+    processes = ProcessWatch(settings.signpost_home)
+    watch = HostWatch(settings.load_path, spool.state, counters.pools, ready, processes)
 
     def count() -> Figures:
         return counters.read() | watch.count()

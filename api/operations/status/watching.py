@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from api.clicks.spool import SpoolState
-from api.core.database.servers import Server
 from api.core.heartbeat import read_beats
 from api.core.load import read_loads
 from api.operations.status.dependencies import figures_of
@@ -46,20 +45,20 @@ class HostWatch:
         self,
         load_folder: Path,
         spool: Callable[[], SpoolState],
-        servers: Callable[[], Iterable[Server]],
+        pools: Callable[[], Figures],
         ready: Callable[[], tuple[bool, Mapping[str, Any]]],
         processes: ProcessWatch,
     ) -> None:
         self._load_folder = load_folder
         self._spool = spool
-        self._servers = servers
+        self._pools = pools
         self._ready = ready
         self._processes = processes
 
     def look(self) -> Figures:
         """How it is now."""
-        own = self._workers() | self._waiting() | self._pools()
-        return own | self._answers() | self._processes.look()
+        own = self._workers() | self._waiting() | self._pools() | self._answers()
+        return own | self._processes.look()
 
     def count(self) -> Figures:
         """What this host has counted in files of its own."""
@@ -88,15 +87,6 @@ class HostWatch:
             "max.spool_bytes": float(state.bytes),
             "max.oldest_click_seconds": state.oldest_age_seconds,
         }
-
-    def _pools(self) -> Figures:
-        shares = [
-            state.checked_out / state.size
-            for server in self._servers()
-            for state in server.pools().values()
-            if state.size
-        ]
-        return {"max.pool_share": max(shares)} if shares else {}
 
     def _answers(self) -> Figures:
         checks = self._ready()[1]["checks"]
