@@ -134,14 +134,20 @@ def _redirect_paths() -> dict[str, Any]:
 
 
 def _health_paths() -> dict[str, Any]:
-    state = {"type": "object", "properties": {"status": {"type": "string"}}, "required": ["status"]}
-    content = {"content": {JSON: {"schema": state}}}
+    status = {"type": "string"}
+    state = {"type": "object", "properties": {"status": status}, "required": ["status"]}
+    # Who sends METRICS_TOKEN is told more of each check: docs/health.md.
+    check = {"type": "object", "properties": {"status": {"enum": ["up", "down", "behind"]}}}
+    of_all = {"enum": ["ready", "degraded", "unready"]}
+    checks = {"type": "object", "additionalProperties": check | {"required": ["status"]}}
+    report = state | {"properties": {"status": of_all, "checks": checks}}
     paths = {}
     for name, summary in (
         ("live", "Say that the process answers"),
         ("ready", "Say whether requests should be sent here"),
         ("startup", "Say whether the schema is in place"),
     ):
+        content = {"content": {JSON: {"schema": state if name == "live" else report}}}
         operation = _operation(name, summary, tag="operations")
         operation["responses"] = {"200": {"description": "Yes"} | content}
         if name != "live":

@@ -208,6 +208,10 @@ def go_on_without_a_node(
         report = readiness(server)
         assert (report["code"], report["status"]) == (200, "degraded")
         assert report["checks"]["redis"]["nodes"] == [f"127.0.0.1:{port}"]
+        members = report["checks"]["redis"]["members"]
+        assert [name for name, it in members.items() if it["status"] == "down"] == [
+            f"127.0.0.1:{port}"
+        ]
     # It is seen by others when they learn of it, or by the life of what they hold.
     for number, link in enumerate(known):
         change(servers[number % 2], key, link, "https://example.com/1")

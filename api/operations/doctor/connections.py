@@ -16,6 +16,7 @@ from api.operations.doctor.subject import ASK_SECONDS, Place, Subject
 
 _SLOW_MS = 20.0
 _TRIES = 3
+_NEARLY_FULL = 0.9
 _ABOUT = """
 SELECT pg_is_in_recovery(), current_user,
        (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid() AND ssl)
@@ -120,6 +121,22 @@ def _redis(client: Any, url: str) -> Iterator[Finding]:
         yield warning("redis", found, "Redirects wait for it: move them closer together.")
     else:
         yield ok("redis", found)
+    yield from _memory(client.info("memory"))
+
+
+def _memory(told: dict[str, Any]) -> Iterator[Finding]:
+    """What is full refuses writes, unless something may go."""
+    most, used, policy = (told.get(it) for it in ("maxmemory", "used_memory", "maxmemory_policy"))
+    if not most or not used:
+        return  # no bound of its own; or a service that does not tell
+    found = f"{used / 1e6:.0f} of {most / 1e6:.0f} MB, {policy}"
+    if policy == "noeviction":
+        advice = "Each key may go: let what was used least make room, or links cannot be shared."
+        command = "CONFIG SET maxmemory-policy volatile-lru"
+        judge = wrong if used > most * _NEARLY_FULL else warning
+        yield judge("memory of redis", found, advice, command)
+    else:
+        yield ok("memory of redis", found)
 
 
 def _cluster(client: Any) -> Iterator[Finding]:
