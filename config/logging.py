@@ -96,6 +96,8 @@ def configure_logging(settings: Settings) -> None:
             "loggers": {name: {"level": level} for name, level in settings.log_levels},
         }
     )
+    # Each try of what sends reports and traces elsewhere, three to a failure.
+    quieten("urllib3.connectionpool", logging.ERROR)
     logging.captureWarnings(True)
     _log_uncaught()
 

@@ -24,9 +24,12 @@ from api.core.epoch_names import names_of
 from api.core.epochs import EpochWatch
 from api.core.outbox import Outbox
 from api.core.redis_clients import make_redis, place_of
+from api.core.seldom import Seldom
 from api.core.subscription import Subscription
 
 log = logging.getLogger(__name__)
+# Whoever may publish there may do so all the time.
+_strange = Seldom(log, "something else than keys was published on %s")
 
 CHANNEL = "signpost:evictions:v1"
 _RETRY_SECONDS = 1.0
@@ -139,7 +142,7 @@ class Evictions:
         except orjson.JSONDecodeError:
             keys = None
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            log.warning("something else than keys was published on %s", CHANNEL)
+            _strange.tell(CHANNEL)
             return
         for listener in self._listeners:
             listener(keys)

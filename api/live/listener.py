@@ -14,11 +14,14 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from api.core.breaker import redis_dependency
+from api.core.seldom import Seldom
 from api.core.subscription import Subscription
 from api.live.hub import LiveHub
 from api.live.messages import CHANNELS, Subject, channel_of, read_message, subject_of
 
 log = logging.getLogger(__name__)
+# Whoever may publish there may do so all the time.
+_strange = Seldom(log, "something else than clicks was published on %r")
 
 _RETRY_SECONDS = 0.5
 # How soon a new watcher is subscribed: only this thread may use the connection.
@@ -115,6 +118,6 @@ class LiveListener:
         elif message["type"] == "message":
             clicks = read_message(message["data"])
             if clicks is None:
-                log.warning("something else than clicks was published on %r", channel)
+                _strange.tell(channel)
             else:
                 self._hub.deliver(subject, clicks)

@@ -46,7 +46,7 @@ def lines_of(program: str, **settings: str) -> list[dict[str, Any]]:
 def test_lines_of_libraries_tell_no_secret_in_text_argument_field_or_traceback() -> None:
     lines = lines_of(
         """
-log = logging.getLogger("urllib3.connectionpool")
+log = logging.getLogger("requests.sessions")
 log.warning("https://anna:hunter2@example.com failed")
 log.warning("sent %s and %r", "Bearer abcdef123456", {"password": "hunter2"})
 log.warning("key sp_live_hunter2 of %s", "203.0.113.77")
