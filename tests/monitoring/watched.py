@@ -23,7 +23,6 @@ from tests.chaos.visitors import Plan
 from tests.monitoring import sources
 from tests.running import ROOT
 from tests.services import prometheus
-from tests.services.network import free_ports
 from tests.services.prometheus import PrivatePrometheus
 
 TOKEN = "a token of the tests only"
@@ -70,10 +69,8 @@ class Watched:
     """The system, and what Prometheus says of it."""
 
     def __init__(self, folder: Path, *, broker: bool, links: int, **settings: str) -> None:
-        consumer, jobs = free_ports(2)
         self._folder = folder
         self._wanted = links
-        self._ports = {"clicks": consumer, "worker": jobs}
         self.system = PrivateSystem(
             folder,
             cast(StopSignals, _Patience()),
@@ -103,8 +100,12 @@ class Watched:
         self.system.stop()
 
     def start_consumer(self) -> None:
-        """As an operator starts it, with a port for Prometheus."""
+        """As an operator starts it."""
         self._start("clicks", "scripts/consume-clicks")
+
+    def start_jobs(self) -> None:
+        """The other process beside web workers."""
+        self._start("worker", "scripts/run-jobs")
 
     def stop_consumer(self) -> None:
         """End it in an orderly way."""
@@ -201,7 +202,7 @@ class Watched:
             CommandService(
                 kind,
                 [sys.executable, script],
-                environ=self.system.environ() | {"METRICS_PORT": str(self._ports[kind])},
+                environ=self.system.environ(),
                 folder=ROOT,
                 lock=self._folder / f"{kind}.lock",
                 log=self._folder / f"{kind}.log",
@@ -215,9 +216,7 @@ class Watched:
             short = self._folder / path.name
             short.write_text(shorten(path.read_text(encoding="utf-8")))
             rules.append(short)
-        targets = {
-            "signpost-web": f"127.0.0.1:{self.system.port}",
-        }
+        targets = {"signpost-web": f"127.0.0.1:{self.system.port}"}  # it tells of all processes
         return PrivatePrometheus(self._folder / "prometheus", targets, rules, TOKEN)
 
 
