@@ -16,6 +16,7 @@ from api.clicks.records import (
     header_line,
     read_segment,
 )
+from api.clicks.traces import read_traces
 from tests.factories.clicks import a_click
 
 SAMPLES = Path(__file__).parents[1] / "data" / "segments"
@@ -63,7 +64,21 @@ def test_version_2_is_what_is_written() -> None:
 
 def test_there_is_a_sample_of_each_version() -> None:
     names = {path.stem for path in SAMPLES.iterdir()}
-    assert names == {f"v{version}" for version in range(1, VERSION + 1)}
+    assert names == {f"v{version}" for version in range(1, VERSION + 1)} | {"v2-traced"}
+
+
+def test_version_2_is_read_with_traces_and_without() -> None:
+    sample = (SAMPLES / "v2-traced.ready").read_bytes()
+
+    segment = read_segment(sample)
+
+    assert (segment.id, segment.torn) == ("1764000120000-0011223344556677", False)
+    assert segment.records == clicks(1764000120000)
+    assert [context.to_traceparent() for context in read_traces(sample)] == [
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ]
+    assert read_traces((SAMPLES / "v2.ready").read_bytes()) == []
 
 
 def test_version_1_has_no_lines_of_visits() -> None:

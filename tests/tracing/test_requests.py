@@ -15,7 +15,7 @@ from tests.caller import Caller
 from tests.live.conftest import Web, webs
 from tests.redirects.proxy import Relay
 from tests.running import wait_until
-from tests.tracing.conftest import ask, served, traceparent
+from tests.tracing.conftest import Answer, ask, served, traceparent
 from tests.tracing.receiver import Receiver, SpanSeen, receiving
 
 HOST = {"Host": "sign.test"}
@@ -26,9 +26,10 @@ def root_of(spans: list[SpanSeen]) -> SpanSeen:
     return root
 
 
-def visit(web: Web, link: dict[str, Any], **headers: str) -> None:
+def visit(web: Web, link: dict[str, Any], **headers: str) -> Answer:
     answer = ask(web.port, "GET", f"/{link['slug']}?token=hidden", headers=HOST | headers)
     assert answer.status == 302
+    return answer
 
 
 def test_redirect_is_a_tree_with_its_questions(
@@ -37,7 +38,7 @@ def test_redirect_is_a_tree_with_its_questions(
     link = caller.create_link()
     header, trace, caller_span = traceparent()
 
-    visit(web, link, traceparent=header)
+    answer = visit(web, link, traceparent=header)
 
     spans = receiver.wait(trace, served)
     root = root_of(spans)
@@ -49,6 +50,8 @@ def test_redirect_is_a_tree_with_its_questions(
         "http.route": "/<slug:slug>",
         "url.path": f"/{link['slug']}",
         "url.scheme": "http",
+        "signpost.request_id": answer.headers["x-request-id"],
+        "signpost.cache_level": "database",
     }
     children = [span for span in spans if span is not root]
     assert all(span.parent == root.id and span.kind == "CLIENT" for span in children)

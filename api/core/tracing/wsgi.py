@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
+from flask import g
+
 from api.core.tracing.context import read_traceparent
 from api.core.tracing.spans import SERVER, Span, set_running
 from api.core.tracing.tracer import Tracer
@@ -17,6 +19,8 @@ from api.core.tracing.tracer import Tracer
 _METHODS = frozenset(
     ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
 )
+# What is known of a request that its log line tells, too.
+_FACTS = ("request_id", "cache_level")
 # Set where it is decided, before the request is parsed, whether it begins a sampled trace.
 chosen: ContextVar[bool | None] = ContextVar("chosen", default=None)
 
@@ -102,7 +106,14 @@ def _note_answer(span: Span, environ: dict[str, Any], status: int) -> None:
     if status >= 500:
         span.fail(str(status))
     # Flask's request, as long as it lasts; of what Flask cannot read there is none.
-    rule = getattr(environ.get("werkzeug.request"), "url_rule", None)
+    asked = environ.get("werkzeug.request")
+    if asked is None:
+        return
+    facts = g._get_current_object()
+    for name in _FACTS:
+        if (value := facts.get(name)) is not None:
+            attributes[f"signpost.{name}"] = value
+    rule = asked.url_rule
     if rule is not None:
         attributes["http.route"] = rule.rule
         # Of a path that nobody knows, nobody knows either whether it may be told.
