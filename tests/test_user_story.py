@@ -8,56 +8,37 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
 from tests.caller import Caller
+from tests.story import tell_story
 
 ROOT = Path(__file__).resolve().parents[1]
-_FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0"
+
+
+class _InProcess:
+    """The application as Flask's client reaches it."""
+
+    def __init__(self, app: Flask, caller: Caller) -> None:
+        self._visitor = app.test_client()
+        self._caller = caller
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        answer = self._caller.request(method, path, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json
+
+    def follow(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str | None]:
+        answer = self._visitor.open(path, method=method, headers=headers)
+        return answer.status_code, answer.location
 
 
 def test_a_followed_link_shows_up_in_its_statistics(
     app: Flask, caller: Caller, environ: dict[str, str]
 ) -> None:
-    link = caller.create_link("https://example.com/spring", slug="story", tags=["spring"])
-    visitor = app.test_client()
-    for query in ("", "?utm_source=newsletter"):
-        answer = visitor.get(
-            f"/story{query}",
-            headers={
-                "User-Agent": _FIREFOX,
-                "Referer": "https://news.example.org/item?id=1",
-                "Accept-Language": "de-DE,de;q=0.9",
-            },
-        )
-        assert (answer.status_code, answer.location) == (302, "https://example.com/spring")
-    assert visitor.get("/story", headers={"User-Agent": "curl/8.8.0"}).status_code == 302
-    assert visitor.head("/story", headers={"User-Agent": _FIREFOX}).status_code == 302
-
-    count_what_waits(environ)
-
-    shown = caller.get(f"/links/{link['id']}").json
-    assert shown is not None
-    assert shown["clicks"] == 4
-    people = caller.get(f"/links/{link['id']}/stats?group_by=browser").json
-    assert people is not None
-    assert people["total"] == {"clicks": 2, "visitors": 1}
-    assert people["groups"] == [{"value": "Firefox", "clicks": 2, "visitors": 1}]
-    everybody = caller.get("/stats?group_by=utm_source&bots=include&interval=hour").json
-    assert everybody is not None
-    assert everybody["total"]["clicks"] == 4
-    assert {group["value"]: group["clicks"] for group in everybody["groups"]} == {
-        None: 3,
-        "newsletter": 1,
-    }
-    clicks = caller.get(f"/links/{link['id']}/clicks").json
-    assert clicks is not None
-    assert [click["bot"] for click in clicks["data"]] == [True, True, False, False]
-    assert {click["language"] for click in clicks["data"] if not click["bot"]} == {"de"}
-    assert {click["referrer"] for click in clicks["data"] if not click["bot"]} == {
-        "news.example.org"
-    }
+    tell_story(_InProcess(app, caller), "story", lambda _: count_what_waits(environ))
 
 
 def count_what_waits(environ: dict[str, str]) -> None:

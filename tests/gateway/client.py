@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.message import Message
@@ -84,3 +85,32 @@ def ask_plainly(gateway: Gateway, method: str, path: str, host: str = HOST) -> A
 def read(response: HTTPResponse) -> Answer:
     """An answer with its whole body."""
     return Answer(response.status, response.headers, response.read())
+
+
+class ApiClient:
+    """Calls the API with a key, and follows links."""
+
+    def __init__(self, gateway: Gateway, key: str) -> None:
+        self.gateway = gateway
+        self.headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+
+    def ask(self, method: str, path: str, body: Any = None) -> Answer:
+        """A call, whatever comes back."""
+        text = None if body is None else json.dumps(body).encode()
+        return ask(self.gateway, method, f"/api/v1{path}", body=text, headers=self.headers)
+
+    def call(self, method: str, path: str, body: Any = None) -> Any:
+        """The parsed JSON of a success."""
+        answer = self.ask(method, path, body)
+        assert answer.status < 300, answer.body
+        return answer.json
+
+    def follow(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, str | None]:
+        """The status, and where it leads."""
+        answer = ask(self.gateway, method, path, headers=headers)
+        return answer.status, answer.headers["Location"]
+
+    def create_link(self, url: str = "https://example.com/") -> dict[str, Any]:
+        """A new link."""
+        slug = f"gate-{uuid.uuid4().hex[:12]}"
+        return dict(self.call("POST", "/links", {"url": url, "slug": slug}))

@@ -19,7 +19,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 class Load:
-    """Threads that ask over kept connections, as fast as they are answered."""
+    """Threads that ask as fast as they are answered."""
 
     def __init__(
         self,
@@ -29,13 +29,16 @@ class Load:
         *,
         visitors: int = 3,
         callers: int = 2,
+        kept: bool = True,
     ) -> None:
+        """With `kept` each asks over one connection, else over a new one for each request."""
         self._gateway = gateway
         self._key = key
         self._slugs = slugs
         self._end = threading.Event()
         self._lock = threading.Lock()
         self.callers = callers
+        self._kept = kept
         self.answered: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
         self.followed: Counter[str] = Counter()
@@ -104,6 +107,9 @@ class Load:
             connection.close()
             self._fail(method, f"{path} {error!r}")
             return None
+        finally:
+            if not self._kept:
+                connection.close()
         if answer.status not in (expected, also):
             self._fail(method, f"{path} {answer.status} {answer.body[:200]!r}")
             return None

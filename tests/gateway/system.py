@@ -22,32 +22,58 @@ from tests.services.network import free_ports
 HOST = "go.test"
 
 
-class Server:
-    """One web server with one of the services, in a folder of its own."""
+class Part:
+    """A process of Signpost's, on a host of its own: a folder that no other has."""
 
-    def __init__(self, folder: Path, service: str, port: int, settings: dict[str, str]) -> None:
+    def __init__(self, home: Path, arguments: list[str], environ: dict[str, str]) -> None:
+        self.home = home
+        self._arguments = arguments
+        self._environ = environ
+        self.log = home.with_suffix(".log")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Start it."""
+        self.process = processes.spawn(
+            [sys.executable, *self._arguments],
+            death_signal=signal.SIGTERM,
+            environ=self._environ,
+            folder=ROOT,
+            log=self.log,
+        )
+
+    def ask_to_stop(self) -> None:
+        """Let it finish, as a host does that stops it."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def stop(self) -> None:
+        """The same, and wait until it has."""
+        if self.process is not None:
+            processes.stop(self.process, [(signal.SIGTERM, 30.0)])
+
+    def kill(self) -> None:
+        """End it and all that it started, at once."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Server(Part):
+    """A web server with one of the services."""
+
+    def __init__(self, home: Path, service: str, port: int, settings: dict[str, str]) -> None:
         self.place = f"127.0.0.1:{port}"
         self._port = port
-        self._log = folder.with_suffix(".log")
-        self._environ = clean_environ(
-            folder,
+        environ = clean_environ(
+            home,
             **{"WEB_CONCURRENCY": "1", **settings},
             PORT=str(port),
             SIGNPOST_SERVICES=service,
             TRUSTED_PROXIES="127.0.0.1",
             BASE_URL=f"https://{HOST}",
         )
-        self.home = folder
-
-    def begin(self) -> None:
-        """Start it."""
-        self.process = processes.spawn(
-            [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py"],
-            death_signal=signal.SIGTERM,
-            environ=self._environ,
-            folder=ROOT,
-            log=self._log,
-        )
+        super().__init__(home, ["-m", "gunicorn", "--config", "config/gunicorn.py"], environ)
 
     def start(self) -> None:
         """Start it, and wait until it is ready."""
@@ -60,7 +86,7 @@ class Server:
 
     def answers(self) -> bool:
         """Whether it says that it is ready."""
-        assert self.process.poll() is None, self._log.read_text()
+        assert self.process is not None and self.process.poll() is None, self.log.read_text()
         connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
         try:
             connection.request("GET", "/health/ready")
@@ -70,25 +96,22 @@ class Server:
         finally:
             connection.close()
 
-    def stop(self) -> None:
-        """Let it finish, as a host does that stops it."""
-        processes.stop(self.process, [(signal.SIGTERM, 30.0)])
-
-    def kill(self) -> None:
-        """End it and its workers at once."""
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
+    def restart(self) -> None:
+        """Stop it and start it again."""
+        self.stop()
+        self.start()
 
     def renew(self) -> None:
         """Have its workers replaced, without a moment in which it does not listen."""
         before = self.starts()
+        assert self.process is not None
         self.process.send_signal(signal.SIGHUP)
         wait_until(lambda: self.starts() > before)
         wait_until(self.answers)
 
     def starts(self) -> int:
         """How many workers have begun so far."""
-        return self._log.read_text().count("Booting worker")
+        return self.log.read_text().count("Booting worker")
 
 
 class Gateway:
@@ -210,8 +233,6 @@ class System:
         finally:
             self.gateway.stop()
             for server in self.servers:
-                if hasattr(server, "process"):
-                    server.process.terminate()
+                server.ask_to_stop()
             for server in self.servers:
-                if hasattr(server, "process"):
-                    server.stop()
+                server.stop()

@@ -12,14 +12,13 @@ from pathlib import Path
 import pytest
 
 from config.settings import Settings
-from tests.gateway.client import Connection, ask
-from tests.gateway.conftest import Client
+from tests.gateway.client import ApiClient, Connection, ask
 from tests.gateway.system import HOST, Gateway, System
 from tests.running import wait_until
 from tests.services.certificates import Authority
 
 
-def test_large_bodies_are_refused(system: System, api: Client) -> None:
+def test_large_bodies_are_refused(system: System, api: ApiClient) -> None:
     size = Settings().max_body_bytes + 1
     connection = Connection(system.gateway)
     connection.putrequest("POST", "/api/v1/links", skip_host=True)
@@ -46,8 +45,8 @@ def test_errors_are_pages_for_people_and_problems_for_programs(system: System) -
     ask(system.gateway, "TRACE", "/x").problem(405, "method-not-allowed")
 
 
-def test_maintenance_is_a_file(system: System, api: Client) -> None:
-    slug = api.create_link()
+def test_maintenance_is_a_file(system: System, api: ApiClient) -> None:
+    slug = api.create_link()["slug"]
     home = system.gateway.home
     with switched_on(home / "maintenance.api"):
         answer = api.ask("GET", "/links")
@@ -96,7 +95,7 @@ def low_wall(
         gateway.stop()
 
 
-def test_outer_wall(low_wall: Gateway, api: Client) -> None:
+def test_outer_wall(low_wall: Gateway, api: ApiClient) -> None:
     statuses = [ask(low_wall, "GET", "/robots.txt").status for _ in range(8)]
     assert statuses[:5] == [200] * 5
     refused = ask(low_wall, "GET", "/robots.txt")

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from tests.gateway.conftest import Client
+from tests.gateway.client import ApiClient
 from tests.gateway.load import Load
 from tests.gateway.system import Server, System
 
 
 @pytest.fixture
-def load(system: System, api: Client) -> Iterator[Load]:
-    made = Load(system.gateway, api.headers, [api.create_link() for _ in range(4)])
+def load(system: System, api: ApiClient) -> Iterator[Load]:
+    made = Load(system.gateway, api.headers, [api.create_link()["slug"] for _ in range(4)])
     time.sleep(0.5)
     try:
         yield made

@@ -10,8 +10,7 @@ import h2.connection
 import h2.events
 import pytest
 
-from tests.gateway.client import Connection, ask, ask_plainly
-from tests.gateway.conftest import Client
+from tests.gateway.client import ApiClient, Connection, ask, ask_plainly
 from tests.gateway.system import HOST, Gateway, System
 from tests.running import wait_until
 
@@ -52,8 +51,8 @@ def test_old_versions_are_refused(system: System, version: ssl.TLSVersion) -> No
         shake_hands(system.gateway, HOST, version)
 
 
-def test_http2_reaches_the_fast_path(system: System, api: Client) -> None:
-    slug = api.create_link()
+def test_http2_reaches_the_fast_path(system: System, api: ApiClient) -> None:
+    slug = api.create_link()["slug"]
     for _ in range(6):
         ask(system.gateway, "GET", f"/{slug}")
     with shake_hands(system.gateway, HOST, protocols=("h2", "http/1.1")) as stream:

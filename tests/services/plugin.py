@@ -1,4 +1,4 @@
-"""What scripts/test adds to pytest: slow tests wait to be asked for, absent servers are shouted."""
+"""What scripts/test adds to pytest: long tests wait to be asked for, absent servers are shouted."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ _TOGETHER = {
     "tests/contracts/test_query_plans.py": "filled tables",
     "tests/contracts/test_chore_plans.py": "filled tables",
     "tests/gateway/test_bounds.py": "gateway",
+    "tests/gateway/test_deploy.py": "deployment",
     "tests/gateway/test_rolling.py": "gateway",
     "tests/gateway/test_routes.py": "gateway",
     "tests/gateway/test_tls.py": "gateway",
@@ -67,10 +68,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out slow tests, unless a marker expression or a test's own id was given."""
+    """Leave out what takes long, unless a marker expression or a test's own id was given."""
     named = any("::" in argument for argument in config.args)
     if not config.option.markexpr and not named:
-        config.option.markexpr = "not slow"
+        config.option.markexpr = "not slow and not deploy"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -88,7 +89,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
-    """Say what was not run, where nobody overlooks it."""
+    """Say what was counted, and what was not run, where nobody overlooks it."""
+    ran = [
+        report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, [])
+    ]
+    for report in ran:
+        for name, value in report.user_properties:
+            if name == "counted" and report.when == "call":
+                terminalreporter.line(str(value))
     reasons = [str(one.longrepr) for one in terminalreporter.stats.get("skipped", [])]
     for absent, advice in _ABSENT.items():
         if skipped := sum(absent in reason for reason in reasons):
