@@ -18,6 +18,7 @@ from api.core.database.routing import Database
 from api.core.decisions import LimitDecisions
 from api.core.evictions import Evictions
 from api.core.limits import AddressLimits
+from api.core.metrics.requests import RedirectMeter, RequestMeter
 from api.core.paths import IdConverter, SlugConverter
 from api.core.problems import register_problems
 from api.core.reports.requests import running_request
@@ -27,7 +28,6 @@ from api.core.transport import Transport
 from api.domains.service import DomainService
 from api.operations import routes as operations_routes
 from api.operations.health import HealthService
-from api.operations.load import LoadMetrics, policy_of
 from api.operations.metrics import MetricsService
 from api.operations.pools import PoolMetrics
 from api.operations.replicas import ReplicaMetrics
@@ -91,7 +91,9 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     """What both sides stand on, with the hooks and services that every process has."""
     register_problems(app)
     transport = Transport(settings)
-    register_request_hooks(app, transport, settings.log_redirect_sample)
+    meter = RequestMeter(RedirectMeter())
+    note = meter.note if settings.measures else None
+    register_request_hooks(app, transport, settings.log_redirect_sample, note)
     transport.register(app)
     register_cors(app, settings)
     db = Database(settings)
@@ -111,6 +113,12 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     runtime = Runtime(db, evictions, spool, orphans, shipper)
     app.extensions["signpost"] = runtime
     decisions = LimitDecisions()
+    metrics = MetricsService(settings, meter, spool, shipper, decisions)
+    metrics.register(ReplicaMetrics(db))
+    metrics.register(PoolMetrics(db.servers))
+    if settings.measures:
+        runtime.on_start.append(metrics.start)
+        runtime.on_end.append(metrics.stop)
     blocked = KnownRules(db, evictions)
     runtime.on_start.append(blocked.start)
     runtime.on_stop.append(blocked.stop)
@@ -128,13 +136,10 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
         blocked=blocked,
         limits=AddressLimits.of(settings, decisions),
         decisions=decisions,
-        metrics=MetricsService(settings.metrics_token, spool, shipper, decisions),
+        metrics=metrics,
         transport=transport,
         runtime=runtime,
     )
-    parts.metrics.register(LoadMetrics(settings.load_path, policy_of(settings)))
-    parts.metrics.register(ReplicaMetrics(db))
-    parts.metrics.register(PoolMetrics(db.servers))
     runtime.on_first_start.append(partial(check_capacity, db, settings))
     health = HealthService(settings, db, spool if redirecting else None, shipper)
     parts.offer(settings, domains, parts.limits, decisions, orphans, health, parts.metrics, blocked)

@@ -17,6 +17,7 @@ from gunicorn.glogging import Logger  # noqa: E402
 
 from api.core import refusals  # noqa: E402
 from api.core.database import gevent_wait  # noqa: E402
+from api.core.metrics.workers import note_end, worker_counts  # noqa: E402
 from api.core.worker import Worker  # noqa: E402
 from config.logging import configure_logging, level_of  # noqa: E402
 from config.settings import Settings, SettingsError  # noqa: E402
@@ -34,6 +35,7 @@ configure_logging(_settings)
 # A second more than the server's own limit, whose error tells more.
 gevent_wait.install(_settings.db_statement_timeout_seconds + 1)
 refusals.install()
+_workers = worker_counts(_settings.metrics_path) if _settings.measures else None
 
 
 def _tell_of_greenlet(_hub: Any, _context: Any, kind: Any, error: Any, trace: Any) -> None:
@@ -121,6 +123,30 @@ def when_ready(_server: Any) -> None:
     gc.freeze()
 
 
+def on_starting(_server: Any) -> None:
+    """Count workers from now on."""
+    if _workers is not None:
+        _workers.begin()
+
+
+def pre_fork(_server: Any, worker: Any) -> None:
+    """Count a worker that begins."""
+    if _workers is not None:
+        _workers.starts(worker)
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """Count a worker that is gone, and keep what it had counted."""
+    if _workers is not None:
+        _workers.ended(worker)
+
+
+def on_exit(_server: Any) -> None:
+    """Keep what the master counted."""
+    if _workers is not None:
+        _workers.end()
+
+
 def post_fork(server: Any, _worker: Any) -> None:
     """Forget the parent's connections: two processes on one connection read each other's rows."""
     server.app.wsgi().extensions["signpost"].dispose_after_fork()
@@ -147,3 +173,5 @@ def worker_exit(_server: Any, worker: Any) -> None:
         if isinstance(worker, Worker):
             worker.end_report()
         worker.wsgi.extensions["signpost"].stop_worker()
+        if _workers is not None:
+            note_end(worker)

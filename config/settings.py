@@ -104,6 +104,11 @@ class Settings(
         return self.signpost_home / "load"
 
     @property
+    def measures(self) -> bool:
+        """Whether anybody may see what is counted."""
+        return bool(self.metrics_token or self.metrics_port or self.status_page == "public")
+
+    @property
     def metrics_path(self) -> Path:
         """Folder in which the processes of this host count."""
         return self.signpost_home / "metrics"

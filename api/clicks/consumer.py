@@ -9,9 +9,10 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Protocol
 
-from api.clicks.ingest import Ingest, Outcome, RawSegment
+from api.clicks.ingest import Batch, Ingest, Outcome, RawSegment
 from api.core.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,16 @@ class Source(Protocol):
         """Make what dead processes left behind available to the next `take`."""
 
 
+class Meter(Protocol):
+    """What measures a consumer."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """Measure `prepare` or `write` of a batch."""
+
+    def note(self, outcome: Outcome) -> None:
+        """A batch is written."""
+
+
 class Consumer:
     """Counts what its source delivers until it is told to stop, and then what is still there."""
 
@@ -54,15 +65,18 @@ class Consumer:
         *,
         batch_clicks: int = 50_000,
         beat: Callable[[], None] = lambda: None,
+        meter: Meter | None = None,
     ) -> None:
         """`batch_clicks` is about how many clicks one transaction takes under load: the more, the
-        fewer counts each click costs, and the more memory. `beat` is called each time round."""
+        fewer counts each click costs, and the more memory. `beat` is called each time round,
+        `meter` measures."""
         self.total = Outcome()
         self._source = source
         self._ingest = ingest
         self._housekeeping = housekeeping
         self._batch_clicks = batch_clicks
         self._beat = beat
+        self._meter = meter
         self._stopping = False
         self._backoff_seconds = 0.0
         self._kept_house_at = time.monotonic()
@@ -127,10 +141,10 @@ class Consumer:
     def _step(self) -> bool:
         """Prepare a batch and, once the one before is written, let it be; whether there was one."""
         segments = self._source.take(self._batch_clicks)
-        batch = self._ingest.prepare(segments) if segments else None
+        batch = self._prepare(segments) if segments else None
         worked = self._settle()
         if batch is not None:
-            self._writing = segments, self._writer.submit(self._ingest.write, batch)
+            self._writing = segments, self._writer.submit(self._write, batch)
             if self._backoff_seconds:
                 self._settle()  # to know whether things work again before more is taken
         return worked or batch is not None
@@ -148,7 +162,21 @@ class Consumer:
             else:
                 self._source.reject(segment, reason)
         self.total.add(outcome)
+        if self._meter is not None:
+            self._meter.note(outcome)
         return True
+
+    def _prepare(self, segments: Sequence[RawSegment]) -> Batch:
+        if self._meter is None:
+            return self._ingest.prepare(segments)
+        with self._meter.stage("prepare"):
+            return self._ingest.prepare(segments)
+
+    def _write(self, batch: Batch) -> Outcome:
+        if self._meter is None:
+            return self._ingest.write(batch)
+        with self._meter.stage("write"):
+            return self._ingest.write(batch)
 
     def _give_up(self) -> None:
         """Let go of what is not settled; it is delivered again."""

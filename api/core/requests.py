@@ -6,8 +6,9 @@ import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from flask import Flask, Request, Response, g, has_request_context, request
 
@@ -28,12 +29,18 @@ _levels = logging.getLogger(REQUEST_LOGGER)
 REQUEST_ID = re.compile(r"(?!sp_|eyJ)[A-Za-z0-9._-]{8,128}")
 
 
-def register_request_hooks(app: Flask, transport: Transport, redirect_sample: float = 0.0) -> None:
+# Told of a request, of its facts (`flask.g`) and of the status of its answer.
+Meter: TypeAlias = Callable[[Request, Any, int], None]
+
+
+def register_request_hooks(
+    app: Flask, transport: Transport, redirect_sample: float = 0.0, meter: Meter | None = None
+) -> None:
     """Give each request of `app` an id, and write one line when its answer is over; of redirects
-    for the share `redirect_sample` of them."""
+    for the share `redirect_sample` of them. `meter` counts it."""
     log_within(_running)
     app.before_request(_begin)
-    app.after_request(partial(_finish, transport, RedirectSample(redirect_sample)))
+    app.after_request(partial(_finish, transport, RedirectSample(redirect_sample), meter))
 
 
 def request_address() -> str:
@@ -60,7 +67,9 @@ def _begin() -> None:
     facts.started = time.perf_counter()
 
 
-def _finish(transport: Transport, sample: RedirectSample, response: Response) -> Response:
+def _finish(
+    transport: Transport, sample: RedirectSample, meter: Meter | None, response: Response
+) -> Response:
     asked = cast(Any, request)._get_current_object()
     transport.add_headers(response, asked.scheme)
     facts = g._get_current_object()
@@ -72,6 +81,8 @@ def _finish(transport: Transport, sample: RedirectSample, response: Response) ->
     if "Cache-Control" not in headers:
         # A proxy may keep what says nothing, and an answer to `X-Api-Key` is one caller's own.
         headers.add("Cache-Control", "private, no-cache")
+    if meter is not None:
+        meter(asked, facts, response.status_code)
     _tell_when_over(sample, asked, facts, response)
     return response
 

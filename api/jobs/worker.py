@@ -23,6 +23,7 @@ from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
 from api.jobs.application import FETCH_TITLE
 from api.jobs.broker_lines import follow_broker
+from api.jobs.metrics import LATER, JobMeter
 from api.jobs.queue import JobQueue
 from api.jobs.traced import continuing
 from api.services import management_services
@@ -38,6 +39,7 @@ _PAGE_BYTES = 512 * 1024
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
 _BEAT_SECONDS = 1.0
+_COUNT_SECONDS = 5.0
 _PATIENCE_SECONDS = 60.0
 
 
@@ -50,11 +52,14 @@ class JobWorker:
         celery: Celery,
         jobs: JobQueue,
         dialing: Dialing | None = None,
+        meter: JobMeter | None = None,
     ) -> None:
-        """`dialing` is how hosts are found and reached, the usual way where it is None."""
+        """`dialing` is how hosts are found and reached, the usual way where it is None; `meter`
+        measures the jobs."""
         self._settings = settings
         self._celery = celery
         self._jobs = jobs
+        self._meter = meter or JobMeter()
         self._db = Database(settings)
         self._titles = make_fetcher(settings, self._db, jobs, dialing)
         self._stopping = threading.Event()
@@ -76,6 +81,8 @@ class JobWorker:
         clock = threading.Thread(target=self._look, name="job-clock", daemon=True)
         clock.start()
         threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
+        if self._settings.measures:
+            threading.Thread(target=self._count, name="job-count", daemon=True).start()
         worker: Any = self._celery.Worker(
             pool="threads",
             concurrency=self._settings.job_threads,
@@ -104,14 +111,30 @@ class JobWorker:
             beat()
         beat.stop()
 
+    def _count(self) -> None:
+        """Keep asking how many jobs wait."""
+        while not self._stopping.wait(_COUNT_SECONDS):
+            try:
+                with self._celery.connection_for_read() as connection:
+                    queue = self._settings.jobs_queue
+                    told = connection.default_channel.queue_declare(queue, passive=True)
+            except (*self._celery.connection_for_read().connection_errors, OSError):
+                self._meter.queues = {}
+                continue
+            # Lists in Redis do not tell who takes from them.
+            takers = told.consumer_count if self._settings.amqp_url else None
+            self._meter.queues = {"jobs": (told.message_count, takers)}
+
     def _fetch_title(self, link_id: str) -> None:
         # Celery's time limits do not reach threads: the reader's own bounds hold here.
-        try:
-            outcome = self._titles.fetch(int(link_id))
-        except Unavailable as error:
-            log.debug("the title of link %s will be fetched later: %s", link_id, error)
-        else:
-            log.debug("title of link %s: %s", link_id, outcome)
+        with self._meter.job(FETCH_TITLE) as run:
+            try:
+                outcome = self._titles.fetch(int(link_id))
+            except Unavailable as error:
+                run.outcome = LATER
+                log.debug("the title of link %s will be fetched later: %s", link_id, error)
+            else:
+                log.debug("title of link %s: %s", link_id, outcome)
 
     def _look(self) -> None:
         # Each worker looks, and none waits for another: what one has offered is not due to others.

@@ -1,15 +1,15 @@
-"""What this worker process knows of the replicas of its databases, as metrics."""
+"""What a process knows of the replicas of its databases, as metrics."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from api.core.database.replica import Replica
 from api.core.database.routing import Database
+from api.core.metrics.families import counter, gauge
 
 
 class ReplicaMetrics(Collector):
@@ -24,35 +24,38 @@ class ReplicaMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """As it is now; nothing where there are no replicas."""
-        pid = str(os.getpid())
-        labels = ["pid", "replica"]
-        up = GaugeMetricFamily("signpost_replica_up", "Whether it is read.", labels=labels)
-        lag = GaugeMetricFamily(
-            "signpost_replica_lag_seconds", "For how long it misses something.", labels=labels
-        )
-        reads = CounterMetricFamily("signpost_replica_reads", "Reads of it.", labels=labels)
-        ejections = CounterMetricFamily(
-            "signpost_replica_ejections", "How often it was left out.", labels=labels
-        )
-        primary_up = GaugeMetricFamily(
-            "signpost_primary_up", "Whether it answers.", labels=["pid", "shard"]
-        )
-        primary_reads = CounterMetricFamily(
-            "signpost_primary_reads",
-            "Reads that a replica could not take.",
-            labels=["pid", "shard", "reason"],
-        )
-        for one in self._db.replica_sets():
-            for replica in one.replicas:
-                place = [pid, replica.server.name]
-                up.add_metric(place, replica.usable)
-                if (seconds := replica.lag_seconds) is not None:
-                    lag.add_metric(place, seconds)
-                reads.add_metric(place, replica.reads)
-                ejections.add_metric(place, replica.ejections)
-            if one.replicas:
-                primary_up.add_metric([pid, one.name], one.primary.answers)
-            for reason, number in sorted(one.to_primary.items()):
-                primary_reads.add_metric([pid, one.name, reason], number)
-        families = (up, lag, reads, ejections, primary_up, primary_reads)
-        yield from (family for family in families if family.samples)
+        sets = self._db.replica_sets()
+        replicas = [replica for one in sets for replica in one.replicas]
+        by_name = {(replica.server.name,): replica for replica in replicas}
+        if by_name:
+            yield from _of_replicas(by_name)
+        primaries = {(one.name,): float(one.primary.answers) for one in sets if one.replicas}
+        if primaries:
+            meaning = "Whether it answers."
+            yield gauge("signpost_primary_up", meaning, primaries, ("shard",), across="livemin")
+        reads = {
+            (one.name, reason): number
+            for one in sets
+            for reason, number in sorted(one.to_primary.items())
+        }
+        if reads:
+            meaning = "Reads that a replica could not take."
+            yield counter("signpost_primary_reads", meaning, reads, ("shard", "reason"))
+
+
+def _of_replicas(replicas: Mapping[tuple[str], Replica]) -> Iterator[Metric]:
+    labels = ("replica",)
+    up = {name: float(it.usable) for name, it in replicas.items()}
+    yield gauge("signpost_replica_up", "Whether it is read.", up, labels, across="livemin")
+    lag = {name: it.lag_seconds for name, it in replicas.items()}
+    yield gauge(
+        "signpost_replica_lag_seconds",
+        "For how long it misses something.",
+        {name: seconds for name, seconds in lag.items() if seconds is not None},
+        labels,
+        across="livemax",
+    )
+    reads = {name: it.reads for name, it in replicas.items()}
+    yield counter("signpost_replica_reads", "Reads of it.", reads, labels)
+    ejections = {name: it.ejections for name, it in replicas.items()}
+    yield counter("signpost_replica_ejections", "How often it was left out.", ejections, labels)

@@ -10,9 +10,9 @@ from api.core.answers import json_response
 from api.core.registry import service
 from api.operations.health import HealthService
 from api.operations.metrics import MetricsService
+from api.operations.serving import MEDIA_TYPE
 
 blueprint = Blueprint("operations", __name__)
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @blueprint.get("/health/live")
@@ -35,12 +35,12 @@ def startup() -> Response:
 
 @blueprint.get("/metrics")
 def metrics() -> Response:
-    """Tell Prometheus, which knows METRICS_TOKEN, what this process and its spool measure"""
+    """Tell Prometheus, which knows METRICS_TOKEN, what the processes of this host count"""
     service(MetricsService).check(_token())
     return Response(
         service(MetricsService).write(),
         headers={"Cache-Control": "no-store"},
-        content_type=_METRICS,
+        content_type=MEDIA_TYPE,
     )
 
 

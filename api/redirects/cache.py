@@ -57,6 +57,8 @@ class Entry(NamedTuple):
     renew_from: float
     # Kept past its life, as nobody could tell better.
     stale: bool = False
+    # About when it was read from a database (monotonic seconds).
+    read_at: float = 0.0
 
 
 PutListener = Callable[[str, Entry], None]
@@ -183,7 +185,9 @@ class TargetCache:
             now = time.monotonic()
             usable_until = now + life + self._stale_seconds
             renew_from = now + life * (1 - _LAST_PART)
-            entry = Entry(target, now + life, usable_until, renew_from, stale)
+            # What comes with a part of its life left was read when that began.
+            read_at = now - (self._life(None) - life)
+            entry = Entry(target, now + life, usable_until, renew_from, stale, read_at)
             self._misses.pop(key, None)
             self._keep(key, entry)
             return target

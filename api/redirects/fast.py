@@ -25,6 +25,7 @@ from api.core.transport import Transport
 from api.redirects.lines import RedirectLines
 from api.redirects.prepared import PreparedAnswers
 from api.redirects.speculation import PURPOSES, is_speculative
+from api.redirects.turn import NoteTurn
 
 MAX_REQUEST_BYTES = 8_000  # within what the server's parser allows
 _MAX_FIELDS = 64
@@ -62,10 +63,12 @@ class FastPath:
         spool: Spool,
         transport: Transport,
         lines: RedirectLines | None = None,
+        note_turn: NoteTurn | None = None,
     ) -> None:
         self._answers = answers
         self._known = answers.known
         self.spool = spool
+        self.note_turn = note_turn
         self._transport = transport
         self._visitor = lru_cache(_REMEMBERED)(self._read_fields)
         self._numbers = itertools.count(secrets.randbits(40))

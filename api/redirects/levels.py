@@ -30,6 +30,7 @@ class Located(NamedTuple):
 
     target: Target | None
     level: str
+    age_seconds: float = 0.0  # of the copy, as far as is known
 
 
 NOWHERE = Located(None, MISSING)
@@ -93,9 +94,11 @@ class TargetLevels:
             shared = self._keep(key, found.target, generation, found.left_seconds)
             if found.ageing:
                 self._refreshes.soon(key)
-            return _located(shared, REDIS)
+            entry = self._cache.get(key)
+            age = time.monotonic() - entry.read_at if entry is not None else 0.0
+            return _located(shared, REDIS)._replace(age_seconds=age)
         try:
-            row, level = self._query(key, found)
+            row, level, _ = self._query(key, found)
         except Unavailable:
             old = self._ask_replica(key, generation) or self._make_do(key, generation, found)
             if old is None:
@@ -140,7 +143,7 @@ class TargetLevels:
         if entry is None or time.monotonic() >= entry.usable_until:
             return None
         self._cache.retain(key, entry, _RETRY_SECONDS)
-        return Located(entry.target, STALE)
+        return Located(entry.target, STALE, time.monotonic() - entry.read_at)
 
     def _ask_replica(self, key: str, generation: int) -> Located | None:
         """What a replica holds, which may lag: for a moment, and for this process alone."""
@@ -159,7 +162,8 @@ class TargetLevels:
 
 
 def _kept(entry: Entry) -> Located:
-    return Located(entry.target, STALE if entry.stale else PROCESS)
+    age = time.monotonic() - entry.read_at
+    return Located(entry.target, STALE if entry.stale else PROCESS, age)
 
 
 def _located(target: Target | None, level: str) -> Located:

@@ -128,9 +128,10 @@ def _redirect(slug: str, password: str | None) -> Response:
     return response
 
 
-def _note_level(level: str) -> None:
+def _note_level(level: str, age_seconds: float | None) -> None:
     """Keep where the link was found, for the request's line and for what is counted."""
     g.cache_level = level
+    g.target_age = age_seconds
 
 
 def _record(target: Target, address: str, query: str) -> None:

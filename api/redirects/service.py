@@ -105,13 +105,17 @@ class RedirectService:
         self._limits = limits
 
     def open(
-        self, domain: str, slug: str, owner: int | None, tell_level: Callable[[str], None]
+        self,
+        domain: str,
+        slug: str,
+        owner: int | None,
+        tell_level: Callable[[str, float | None], None],
     ) -> Target:
         """The link at `domain/slug`, which exists and is in its period.
 
         `owner` is the workspace that holds the domain now, None on the default domain: links that
         an earlier holder made there do not answer. `tell_level` is told where the link was found,
-        also where it cannot be followed.
+        and how old that copy is, also where it cannot be followed.
 
         Raises:
             LinkUnknown, LinkInactive, LinkGone, LinkBlocked: it cannot be followed.
@@ -120,9 +124,9 @@ class RedirectService:
         found = self._levels.find(f"{domain}/{slug}") if may_be_slug(slug) else NOWHERE
         target = found.target
         if target is None or (owner is not None and target.workspace_id != owner):
-            tell_level(MISSING)
+            tell_level(MISSING, None)
             raise LinkUnknown
-        tell_level(found.level)
+        tell_level(found.level, found.age_seconds)
         now = datetime.now(UTC)
         if target.deleted:
             raise LinkGone(target.workspace_id)

@@ -8,20 +8,27 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import gevent
 
 log = logging.getLogger(__name__)
 
 
+# Told of the answers of a turn, and how long after its first request they left.
+NoteTurn: TypeAlias = Callable[[list[tuple[Any, bytes]], float], None]
+
+
 class Turn:
     """Collects clicks and answers; to be used by the greenlets of one event loop."""
 
-    def __init__(self, write: Callable[[bytes, int], None]) -> None:
-        """`write` takes lines of clicks, and how many they are."""
+    def __init__(self, write: Callable[[bytes, int], None], note: NoteTurn | None = None) -> None:
+        """`write` takes lines of clicks, and how many they are; `note` is told of each turn."""
         self._write = write
+        self._note = note
+        self._began = 0.0
         self._run_callback = gevent.get_hub().loop.run_callback
         self._lines: list[bytes] = []
         self._answers: list[tuple[Any, bytes]] = []
@@ -31,6 +38,8 @@ class Turn:
         """Send `answer` once `line` is written, before the loop looks for what is readable next."""
         if not self._lines:
             self._run_callback(self.flush)
+            if self._note is not None:
+                self._began = time.perf_counter()
         self._lines.append(line)
         self._answers.append((client, answer))
 
@@ -54,6 +63,8 @@ class Turn:
             return
         for client, answer in answers:
             self._send(client, answer)
+        if self._note is not None:
+            self._note(answers, time.perf_counter() - self._began)
 
     def settle(self, client: Any) -> None:
         """Wait until a slow reader has all of its answer: the next must not overtake it."""

@@ -37,7 +37,7 @@ class RedirectWorker(Worker):
 
     def use(self, fast: FastPath) -> None:
         """Answer by this from now on."""
-        self._turn = Turn(fast.spool.record_lines)
+        self._turn = Turn(fast.spool.record_lines, fast.note_turn)
         self.fast = fast
 
     def _parser(self, cfg: Any, source: Any, source_addr: Any, *rest: Any, **more: Any) -> Any:

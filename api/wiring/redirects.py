@@ -58,5 +58,6 @@ def add_redirects(parts: Parts) -> None:
             parts.spool,
             parts.transport,
             RedirectLines(settings.log_redirect_sample),
+            parts.metrics.redirects.note_turn if settings.measures else None,
         )
     parts.app.register_blueprint(routes.blueprint)

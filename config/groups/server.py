@@ -73,6 +73,15 @@ class ServerSettings:
         "What Prometheus sends as `Authorization: Bearer`, at least 16 characters; it also shows "
         "what `/health/ready` keeps from others; default: `/metrics` is not served.",
     )
+    metrics_port: int | None = setting(
+        None,
+        kinds.integer(1, 65535),
+        "Port at `METRICS_HOST` where one process of this host serves `/metrics`, too, apart from "
+        "what visitors reach: who can connect may read them unless `METRICS_TOKEN` is set.",
+    )
+    metrics_host: str = setting(
+        "127.0.0.1", kinds.text(1), "Address that `METRICS_PORT` listens on."
+    )
     status_page: str = setting(
         "private",
         kinds.one_of("off", "private", "public"),

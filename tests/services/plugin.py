@@ -43,6 +43,8 @@ _TOGETHER = {
         "contracts/test_server_errors",
         "live/test_streams",
         "live/test_whole",
+        "metrics/test_names",
+        "metrics/test_processes",
         "oauth/test_real_clients",
         "redirects/test_two_processes",
         "redirects/wire/test_changes",

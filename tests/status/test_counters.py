@@ -30,7 +30,7 @@ took.labels("GET", "/api/v1/stats").observe(100)
 Counter("signpost_ingest_clicks_total", "x").inc(8)
 for name, values in {"size": (5, 5), "checked_out": (2, 0), "waiting": (0, 3)}.items():
     labels = ["database", "pool"]
-    gauge = Gauge(f"signpost_db_pool_{name}", "x", labels, multiprocess_mode="liveall")
+    gauge = Gauge(f"signpost_db_pool_{name}", "x", labels, multiprocess_mode="livesum")
     gauge.labels("main", "transactions").set(values[0])
     gauge.labels("main", "statements").set(values[1])
 Counter("signpost_unrelated_total", "x", ["le"]).labels("1").inc(1000)

@@ -131,6 +131,18 @@ class Broker:
         finally:
             close_quietly(connection)
 
+    def count_waiting(self, channel: BlockingChannel) -> dict[str, tuple[int, int]]:
+        """Of the queue (`clicks`) and the dead queue (`dead`): messages, and who takes from it.
+
+        Raises:
+            AMQPError, OSError: the broker is away.
+        """
+        counts = {}
+        for name, queue in (("clicks", self.queue), ("dead", self.dead_queue)):
+            method = channel.queue_declare(queue, passive=True).method
+            counts[name] = (method.message_count, method.consumer_count)
+        return counts
+
     def bury(self, channel: BlockingChannel, name: str, body: bytes, reason: str) -> None:
         """Publish what cannot be counted to the dead queue, with the reason.
 

@@ -20,6 +20,7 @@ from api.clicks.folder import SpoolFolder
 from api.clicks.ingest import RawSegment
 from api.clicks.local_spool import LocalSpool
 from api.clicks.queue.broker import FAILURES, Broker, close_quietly, why, within
+from api.core.metrics.families import Histogram
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +30,9 @@ _FIRST_BACKOFF_SECONDS = 0.25
 _LONGEST_BACKOFF_SECONDS = 5.0
 # Longer than any backoff; finds a broker that is gone while nothing is shipped.
 _HEARTBEAT_SECONDS = 15.0
+# How often the broker is asked how long its queues are.
+_COUNT_SECONDS = 5.0
+_DURATION_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5)
 # Far below RabbitMQ's own limit, and far above any segment of ours.
 _MOST_BYTES = 16 * 1024 * 1024
 
@@ -43,6 +47,9 @@ class ShipperState:
     up: bool = False
     trouble: str | None = None
     since: float = field(default_factory=time.time)  # when `up` last changed
+    durations: Histogram = field(default_factory=lambda: Histogram(_DURATION_BOUNDS))
+    # Of each queue what waits in it and who takes from it, as the broker last said.
+    queues: dict[str, tuple[int, int]] = field(default_factory=dict)
     latency_ms: float | None = None  # how long the last segment took to be confirmed
 
 
@@ -67,7 +74,7 @@ class Shipper:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._deadline = float("inf")
-        self._backoff_seconds = 0.0
+        self._backoff_seconds = self._count_at = 0.0
         self._connection = self._channel = None
         self._thread = threading.Thread(target=self._run, name="shipper", daemon=True)
         self._thread.start()
@@ -107,6 +114,7 @@ class Shipper:
             self._connect()
             while time.monotonic() < self._deadline and self._ship_one():
                 pass
+            self._count_waiting()
         except Exception as error:
             if not isinstance(error, FAILURES):
                 log.exception("the shipper failed, and begins again")
@@ -128,6 +136,16 @@ class Shipper:
         self._broker.found.answered()
         if not self.state.up:
             self._change(up=True)
+
+    def _count_waiting(self) -> None:
+        """Ask how long the queues are, from time to time."""
+        if time.monotonic() < self._count_at or self._stopping.is_set():
+            return
+        assert self._connection is not None  # noqa: S101 - _connect() made both
+        assert self._channel is not None  # noqa: S101
+        with within(self._connection, self._broker.timeout_seconds):
+            self.state.queues = self._broker.count_waiting(self._channel)
+        self._count_at = time.monotonic() + _COUNT_SECONDS
 
     def _ship_one(self) -> bool:
         """Ship the oldest segment that nobody holds; whether there was one."""
@@ -151,7 +169,9 @@ class Shipper:
             self.state.refused += 1
             raise
         self._broker.found.answered()
-        self.state.latency_ms = round((time.perf_counter() - began) * 1000, 2)
+        seconds = time.perf_counter() - began
+        self.state.latency_ms = round(seconds * 1000, 2)
+        self.state.durations.observe(seconds)
         self._source.acknowledge(segment)
         self.state.confirmed += 1
         if self.state.trouble:

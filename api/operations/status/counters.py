@@ -112,7 +112,7 @@ class CounterFiles:
         """How much of the connections that a process keeps is in use, and who waits for one, where
         it is most."""
         found: Figures = {}
-        for path in sorted(self._folder.glob("gauge_liveall_*.db")):
+        for path in sorted(self._folder.glob("gauge_livesum_*.db")):
             pools: dict[str, dict[str, float]] = defaultdict(dict)
             for key, value in self._values(path):
                 if key.startswith(_POOL):
