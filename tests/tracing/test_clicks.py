@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -138,13 +139,21 @@ def test_visit_is_followed_through_the_spool(
     check_ingest(spans, consumed)
 
 
-@pytest.mark.rabbitmq
-def test_call_is_followed_into_the_job_that_it_asked_for_and_out_of_the_house(
-    system: System, receiver: Receiver, caller: Caller
-) -> None:
+def check_job(spans: list[SpanSeen], queue: str) -> SpanSeen:
+    """A call, the job that it asked for, and what did that."""
+    root, published, done = (only(spans, kind) for kind in ("SERVER", "PRODUCER", "CONSUMER"))
+    assert root.name == "POST /api/v1/links"
+    assert (published.parent, published.name) == (root.id, f"publish {queue}")
+    assert (done.parent, done.name) == (published.id, "process titles.fetch")
+    assert done.service == "signpost-worker"
+    return done
+
+
+def create_link(web: Web, caller: Caller) -> str:
+    """Make a link that wants a title; the trace of the call."""
     header, trace, _ = traceparent()
     answer = ask(
-        system.web.port,
+        web.port,
         "POST",
         "/api/v1/links",
         body=b'{"url": "http://afar.example/page?with=secret"}',
@@ -155,14 +164,17 @@ def test_call_is_followed_into_the_job_that_it_asked_for_and_out_of_the_house(
         },
     )
     assert answer.status == 201
+    return trace
 
+
+@pytest.mark.rabbitmq
+def test_call_is_followed_into_the_job_that_it_asked_for_and_out_of_the_house(
+    system: System, receiver: Receiver, caller: Caller
+) -> None:
+    trace = create_link(system.web, caller)
     spans = receiver.wait(trace, published_and_counted)
 
-    root, published, done = (only(spans, kind) for kind in ("SERVER", "PRODUCER", "CONSUMER"))
-    assert root.name == "POST /api/v1/links"
-    assert (published.parent, published.name) == (root.id, f"publish {system.jobs}")
-    assert (done.parent, done.name) == (published.id, "process titles.fetch")
-    assert done.service == "signpost-worker"
+    done = check_job(spans, system.jobs)
     asked = below(spans, done)
     assert "UPDATE title_fetches" in asked, tree(spans)
     sent = asked["GET"]
@@ -175,3 +187,16 @@ def test_call_is_followed_into_the_job_that_it_asked_for_and_out_of_the_house(
     # Who was asked can go on with the trace, too.
     assert system.pages.asked[-1].headers["traceparent"] == f"00-{trace}-{sent.id}-01"
     assert b"with=secret" not in b"".join(receiver.bodies)
+
+
+@pytest.mark.slow
+def test_job_is_followed_through_redis(
+    environ: dict[str, str], receiver: Receiver, caller: Caller, tmp_path: Path
+) -> None:
+    queue = f"test.jobs.{uuid.uuid4().hex[:12]}"
+    settings = receiver.settings | {"FETCH_TITLES": "true", "JOBS_QUEUE": queue}
+    with serving(page("From afar")) as pages, webs(environ, tmp_path) as make:
+        web = make(**settings)
+        with working(environ | settings, pages.port):
+            trace = create_link(web, caller)
+            check_job(receiver.wait(trace, published_and_counted), queue)

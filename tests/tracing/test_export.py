@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import logging
 import time
 
@@ -39,6 +40,19 @@ def test_end_waits_for_a_receiver_that_answers() -> None:
     assert len(spans) == 300
     assert spans[0].attributes == {"http.route": "/x", "signpost.clicks": 3}
     assert receiver.paths[0] == "/v1/traces"
+
+
+def test_what_opentelemetry_reads_itself_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=shed")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")
+    with receiving() as receiver:
+        made = exporter(receiver.port)
+        made.put([a_span()])
+        made.stop(5.0)
+    (body,) = map(gzip.decompress, receiver.bodies)
+    assert receiver.headers[0]["content-encoding"] == "gzip"
+    for told in (b"deployment.environment.name", b"shed", b"service.version"):
+        assert told in body
 
 
 def test_end_waits_for_nobody_who_is_away(caplog: pytest.LogCaptureFixture) -> None:

@@ -138,6 +138,15 @@ def test_stream_is_traced_until_its_end(web: Web, receiver: Receiver, caller: Ca
     assert root_of(receiver.wait(trace, served)).seconds > 0.4
 
 
+def test_file_is_sent_whole(web: Web, receiver: Receiver) -> None:
+    header, trace, _ = traceparent()
+    path = "/docs/assets/swagger-ui.css"
+    answer = ask(web.port, "GET", path, headers={"traceparent": header})
+    assert answer.status == 200
+    assert len(answer.body) == int(answer.headers["content-length"]) > 100_000
+    assert root_of(receiver.wait(trace, served)).attributes["url.path"] == path
+
+
 def test_nothing_secret_is_exported(web: Web, receiver: Receiver, caller: Caller) -> None:
     link = caller.create_link(password="open sesame 4711")
     header, trace, _ = traceparent()

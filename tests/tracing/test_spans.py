@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any, cast
 
 import gevent
@@ -24,7 +25,7 @@ from api.core.tracing.spans import (
     sampled_context,
     within,
 )
-from api.core.tracing.tracer import Tracer
+from api.core.tracing.tracer import MOST_FAILED, Tracer
 
 
 class Kept(Tracer):
@@ -142,3 +143,20 @@ def test_span_goes_on_in_another_thread() -> None:
     assert running() is None
     tracer.end(span)
     assert [one.name for one in tracer.spans] == ["batch", "COPY"]
+
+
+def test_outage_is_told_of_by_some_of_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracer, clock = Kept(0.0), iter([7.0] * 250 + [8.5] * 10)
+    stopped = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("api.core.tracing.tracer.time", stopped)
+    for _ in range(260):
+        span = tracer.begin("request", SERVER, {})
+        span.fail("503")
+        tracer.end(span)
+    assert len(tracer.spans) == MOST_FAILED + 10
+    sampled = Kept(1.0)
+    for _ in range(150):  # asks no clock
+        span = sampled.begin("request", SERVER, {})
+        span.fail("503")
+        sampled.end(span)
+    assert len(sampled.spans) == 150

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from api.core.tracing.export import Exporter
 
 _STOP_SECONDS = 5.0
+# Unsampled traces that are kept within a second, as they failed.
+MOST_FAILED = 100
 
 
 class Tracer:
@@ -25,6 +28,7 @@ class Tracer:
         self._settings: Settings | None = None
         self._service = ""
         self._exporter: Exporter | None = None
+        self._second = self._failed = 0
 
     def configure(self, settings: Settings, service: str) -> None:
         """Trace as the settings say; `service` is what the process is called where none does."""
@@ -70,8 +74,18 @@ class Tracer:
     def end(self, span: Span) -> None:
         """End what `begin` began; with an error it is kept, whether sampled or not."""
         span.end()
-        span.trace.failed = span.error is not None
-        span.trace.finish()
+        trace = span.trace
+        trace.failed = span.error is not None and (trace.sampled or self._may_fail())
+        trace.finish()
+
+    def _may_fail(self) -> bool:
+        """Whether one more is kept for its error: of an outage these say enough, and to export
+        what everybody runs into would be a load when there is least room for one."""
+        second = int(time.monotonic())
+        if second != self._second:
+            self._second, self._failed = second, 0
+        self._failed += 1
+        return self._failed <= MOST_FAILED
 
     @contextmanager
     def trace(
