@@ -31,7 +31,7 @@ class RedirectMeter(Collector):
         self._durations = Histogram(_REDIRECT_BOUNDS)
         self._ages = Histogram(_AGE_BOUNDS)
         # By the three digits of the status, as they stand in the answers.
-        self._prepared: Counter[bytes] = Counter()
+        self._prepared: dict[bytes, int] = {}
 
     def note(self, level: str, status: int, seconds: float, age_seconds: float | None) -> None:
         """Count one that went through Flask."""
@@ -44,7 +44,8 @@ class RedirectMeter(Collector):
         """Count prepared answers that left together, so long after the first was asked for."""
         prepared = self._prepared
         for _, answer in answers:
-            prepared[answer[9:12]] += 1
+            status = answer[9:12]
+            prepared[status] = prepared.get(status, 0) + 1
         self._durations.observe(seconds, len(answers))
 
     def describe(self) -> list[Metric]:
