@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPConnection
@@ -14,11 +15,14 @@ import pytest
 
 from api.core.embedded import processes
 from api.core.embedded.valkey import EmbeddedValkey
+from api.operations.status.figures import Figures, add
+from api.operations.status.shared import SharedMinutes
 from tests.caller import Caller
 from tests.conftest import OPERATOR
 from tests.redirects.wire.server import WebServer, side_by_side
 from tests.running import ROOT, clean_environ, wait_until
 from tests.services.network import free_ports
+from tests.status.test_page import marks, picture
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +61,23 @@ def follow(host: WebServer, slug: str) -> int:
         connection.close()
 
 
+def page_of(host: WebServer) -> str:
+    url = f"http://127.0.0.1:{host.port}/status"
+    asked = urllib.request.Request(url, headers=OPERATOR | {"Accept": "text/html"})
+    with urllib.request.urlopen(asked, timeout=30) as answer:
+        text: str = answer.read().decode()
+        return text
+
+
+def counted(valkey: EmbeddedValkey) -> Figures:
+    """All that hosts have told since the test began, of whichever minute."""
+    now = int(time.time() // 60)
+    together: Figures = {}
+    for minute in SharedMinutes(valkey.url, 1).read(range(now - 10, now + 1)):
+        add(together, minute or {})
+    return together
+
+
 def texts(host: WebServer) -> str:
     return " ".join(it["text"] for it in look(host)["findings"])
 
@@ -78,6 +99,43 @@ def test_each_host_tells_of_both(hosts: list[WebServer]) -> None:
     assert told["minutes"][0]["hosts"] is None
 
 
+def test_traffic_of_both_hosts_adds_up(
+    hosts: list[WebServer], valkey: EmbeddedValkey, caller: Caller
+) -> None:
+    wait_until(lambda: newest(hosts[0], "hosts") == 2, 15)
+    before = counted(valkey)
+    link = caller.create_link()
+    for host in hosts:
+        assert {follow(host, link["slug"]) for _ in range(20)} == {302}
+        assert follow(host, "nothing") == 404
+        for _ in range(5):
+            assert host.call(caller.key, "GET", "/links")[0] == 200
+        assert host.call("wrong", "GET", "/links")[0] == 401
+
+    def more(beginning: str) -> float:
+        now = counted(valkey)
+        return sum(
+            number - before.get(name, 0.0)
+            for name, number in now.items()
+            if name.startswith(beginning)
+        )
+
+    wait_until(lambda: more("redirects.") == 42 and more("calls.") >= 12, 15)
+    # The first visit of each host is read from further away than those after it.
+    assert more("redirects.prepared") >= 30
+    assert more("redirects.missing") == 2
+    assert more("redirect_time.") == 42
+    assert more("clicks_recorded") == 40
+    assert more("calls.2xx") >= 10
+    assert more("calls.4xx") == 2
+    assert more("call_time.") == more("calls.")
+    # And the page of either host draws it.
+    for host in hosts:
+        drawn = picture(page_of(host), "redirects")
+        assert marks(drawn, "prepared") >= 1
+        assert marks(picture(page_of(host), "redirect-time"), "slow") >= 1
+
+
 def test_while_redis_is_away_a_host_tells_of_itself(
     hosts: list[WebServer], valkey: EmbeddedValkey
 ) -> None:
@@ -96,8 +154,8 @@ def test_while_redis_is_away_a_host_tells_of_itself(
     wait_until(lambda: newest(hosts[0], "hosts") == 2, 75)
 
 
-def test_a_consumer_that_ends_is_missed(
-    hosts: list[WebServer], environ: dict[str, str], valkey: EmbeddedValkey
+def test_clicks_are_counted_and_a_consumer_that_ends_is_missed(
+    hosts: list[WebServer], environ: dict[str, str], valkey: EmbeddedValkey, caller: Caller
 ) -> None:
     home = hosts[1].home
     settings = environ | {"REDIS_URL": valkey.url}
@@ -115,6 +173,11 @@ def test_a_consumer_that_ends_is_missed(
     try:
         wait_until(lambda: state() == "up", 20)
         assert "click consumer" not in texts(hosts[0])
+        link = caller.create_link()
+        assert {follow(hosts[1], link["slug"]) for _ in range(3)} == {302}
+        wait_until(lambda: counted(valkey).get("clicks_counted", 0) >= 3, 15)
+        newest_delay = look(hosts[0])["minutes"][-2:]
+        assert any((it["click_delay_seconds"]["p99"] or 60) < 10 for it in newest_delay)
         # The page of either host tells of it.
         consumer.kill()
         consumer.wait()
