@@ -9,13 +9,14 @@ their clicks are traced as well.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from random import random
 from typing import Any
 
 from api.core.tracing.context import read_traceparent
 from api.core.tracing.tracer import TRACER
 from api.core.tracing.wsgi import chosen
-from api.redirects.fast import FastPath, _Visitor
+from api.redirects.fast import _REMEMBERED, FastPath, _Visitor
 
 _TRACEPARENT = re.compile(rb"\r\ntraceparent: *([!-~]+)\r\n", re.IGNORECASE)
 
@@ -26,6 +27,8 @@ class TracedFastPath(FastPath):
     def __init__(self, *parts: Any, **more: Any) -> None:
         super().__init__(*parts, **more)
         self._share = TRACER.sampler.ratio
+        self._traced = self._visitor
+        self._plain = lru_cache(_REMEMBERED)(super()._read_fields)
 
     def answer(self, data: bytes, peer: str) -> tuple[bytes, bytes] | None:
         """As the fast path answers; None also where the answer is to be traced."""
@@ -34,6 +37,10 @@ class TracedFastPath(FastPath):
             chosen.set(True)
             return None
         answered = super().answer(data, peer)
+        if answered is None and TRACER.callers.is_exhausted():
+            self._visitor = self._plain
+            answered = super().answer(data, peer)
+            self._visitor = self._traced
         if answered is None:
             chosen.set(False)
         return answered

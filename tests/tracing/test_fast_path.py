@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextvars import copy_context
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from api.clicks.spool import Spool
 from api.core.tracing.context import read_traceparent
 from api.core.tracing.sampling import Sampler
 from api.core.tracing.spans import running
-from api.core.tracing.tracer import TRACER
+from api.core.tracing.tracer import MOST_ASKED, TRACER
 from api.core.tracing.wsgi import TracedApplication, chosen
 from api.core.transport import Transport
 from api.redirects.prepared import PreparedAnswers
@@ -73,6 +74,25 @@ def test_what_a_caller_samples_is_left_to_the_application(
     assert path.answer(with_header("of another kind"), PEER) is not None
     assert path.answer(REQUEST, PEER) is not None
     assert not chosen.get()
+
+
+def test_strangers_who_ask_for_traces_do_not_lead_everybody_around_the_fast_path(
+    fast: Callable[[float], TracedFastPath], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 7.0)
+    monkeypatch.setattr("api.core.tracing.bounds.time", clock)
+    path, taken = fast(0.0), 0
+    same, _, _ = traceparent()
+    for number in range(4 * MOST_ASKED):
+        header = same if number % 2 else traceparent()[0]
+        if path.answer(with_header(header), PEER) is None:
+            taken += is_sampled({"HTTP_TRACEPARENT": header})
+    assert taken == MOST_ASKED
+    # Nor where the application is asked at once.
+    assert not is_sampled({"HTTP_TRACEPARENT": same})
+    clock.monotonic = lambda: 8.0
+    assert path.answer(with_header(same), PEER) is None
+    assert is_sampled({"HTTP_TRACEPARENT": same})
 
 
 def test_share_of_the_others_is_traced_and_no_more(

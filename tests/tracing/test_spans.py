@@ -148,7 +148,7 @@ def test_span_goes_on_in_another_thread() -> None:
 def test_outage_is_told_of_by_some_of_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     tracer, clock = Kept(0.0), iter([7.0] * 250 + [8.5] * 10)
     stopped = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("api.core.tracing.tracer.time", stopped)
+    monkeypatch.setattr("api.core.tracing.bounds.time", stopped)
     for _ in range(260):
         span = tracer.begin("request", SERVER, {})
         span.fail("503")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from api.core.tracing.bounds import Bound
 from api.core.tracing.context import TraceContext
 from api.core.tracing.sampling import Sampler
 from api.core.tracing.spans import MOST_LINKS, Span, Trace, resumed
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _STOP_SECONDS = 5.0
 # Unsampled traces that are kept within a second, as they failed.
 MOST_FAILED = 100
+# Traces within a second that are sampled as a client's `traceparent` asks for it.
+MOST_ASKED = 100
 
 
 class Tracer:
@@ -28,7 +30,11 @@ class Tracer:
         self._settings: Settings | None = None
         self._service = ""
         self._exporter: Exporter | None = None
-        self._second = self._failed = 0
+        # Of an outage some say enough, and to export what everybody runs into would be a load when
+        # there is least room for one.
+        self.failures = Bound(MOST_FAILED)
+        # Anybody on the internet may ask for a trace: so nobody gets very many.
+        self.callers = Bound(MOST_ASKED)
 
     def configure(self, settings: Settings, service: str) -> None:
         """Trace as the settings say; `service` is what the process is called where none does."""
@@ -60,11 +66,11 @@ class Tracer:
         *,
         chosen: bool | None = None,
     ) -> Span:
-        """Begin what this process does in a trace: a new one unless it has a `parent`, and then
-        sampled or not as was `chosen` before. What is done `within` it, or while it is `resumed`,
-        belongs to it, until `end`."""
+        """Begin what this process does in a trace: a new one unless it has a `parent`. It is
+        sampled or not as was `chosen`, but never against a parent's word. What is done `within`
+        it, or while it is `resumed`, belongs to it, until `end`."""
         trace_id = parent.trace_id if parent else self.sampler.new_id(chosen)
-        sampled = self.sampler.takes(parent, trace_id)
+        sampled = chosen is not False and self.sampler.takes(parent, trace_id)
         trace = Trace(trace_id, sampled, self._export)
         parent_id = parent.span_id if parent else 0
         return Span(
@@ -75,17 +81,8 @@ class Tracer:
         """End what `begin` began; with an error it is kept, whether sampled or not."""
         span.end()
         trace = span.trace
-        trace.failed = span.error is not None and (trace.sampled or self._may_fail())
+        trace.failed = span.error is not None and (trace.sampled or self.failures.takes())
         trace.finish()
-
-    def _may_fail(self) -> bool:
-        """Whether one more is kept for its error: of an outage these say enough, and to export
-        what everybody runs into would be a load when there is least room for one."""
-        second = int(time.monotonic())
-        if second != self._second:
-            self._second, self._failed = second, 0
-        self._failed += 1
-        return self._failed <= MOST_FAILED
 
     @contextmanager
     def trace(

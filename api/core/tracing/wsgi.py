@@ -59,6 +59,9 @@ class TracedApplication:
         method = environ["REQUEST_METHOD"]
         name, told = (method, method) if method in _METHODS else ("HTTP", "_OTHER")
         parent = read_traceparent(environ.get("HTTP_TRACEPARENT"))
+        if parent is not None:
+            asks = self._tracer.sampler.takes(parent, parent.trace_id)
+            choice = None if asks and self._tracer.callers.takes() else False
         attributes = {"http.request.method": told}
         return self._tracer.begin(name, SERVER, attributes, parent, chosen=choice)
 
