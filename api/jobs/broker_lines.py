@@ -7,7 +7,6 @@ from typing import Any
 
 from celery import Celery
 from celery.bootsteps import StartStopStep
-from celery.worker.consumer.consumer import CONNECTION_ERROR, CONNECTION_RETRY
 
 from api.core.dependencies import Dependency
 
@@ -36,11 +35,16 @@ class _Failures(logging.Filter):
 
     def __init__(self, broker: Dependency) -> None:
         super().__init__()
+        # Only now: it loads what a Sentry's integration has to find unloaded.
+        from celery.worker.consumer import consumer  # noqa: PLC0415
+
         self._broker = broker
+        self._first, self._later = consumer.CONNECTION_ERROR, consumer.CONNECTION_RETRY
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a line is to be written."""
         arguments = record.args if isinstance(record.args, tuple) else ()
-        if record.msg != CONNECTION_ERROR and CONNECTION_RETRY not in arguments:
+        if record.msg != self._first and self._later not in arguments:
             return True
         self._broker.failed(arguments[1])
         return False
