@@ -75,7 +75,7 @@ def test_a_line_breaks_at_a_gap_and_a_lonely_minute_is_a_point() -> None:
     (line,) = paths(svg, "line")
     assert line.count("M") == 3
     assert line.count("L") == 2
-    assert re.findall(r"M[\d.]+ ([\d.]+)h0", line)[1] == "58.0"  # 3 of 5, of 120 from 130
+    assert re.findall(r"M[\d.]+ ([\d.]+)h-2h2", line)[1] == "58.0"  # 3 of 5, of 120 from 130
 
 
 def test_times_are_drawn_by_their_order_of_magnitude() -> None:

@@ -133,9 +133,9 @@ class Picture:
                     pen = "M"
                     continue
                 x = _LEFT + _step(number) * (place + 0.5)
-                # A minute between two gaps is a point: a line of no length with round ends.
-                point = "h0" if pen == "M" else ""
-                path.append(f"{pen}{x:.1f} {scale.y(value):.1f}{point}")
+                # A minute between two gaps can be seen, too.
+                start = "h-2h2" if pen == "M" else ""
+                path.append(f"{pen}{x:.1f} {scale.y(value):.1f}{start}")
                 pen = "L"
             yield f'<path class="line {each.look}" d="{"".join(path)}"/>'
 

@@ -36,8 +36,6 @@ def status() -> Response:
 
 def _page(found: Status, everything: bool) -> Response:
     nonce = secrets.token_urlsafe(16)
-    starts = found.hour.starts
-    labels = (words.clock(starts[0]), words.clock(starts[len(starts) // 2]), "now")
     html = render_template(
         "status/page.html",
         nonce=nonce,
@@ -48,7 +46,7 @@ def _page(found: Status, everything: bool) -> Response:
         clock=words.clock,
         seconds=words.seconds,
         strip=draw_strip,
-        pictures=[(panel, panel.picture.draw(labels)) for panel in found.panels],
+        pictures=zip(found.panels, found.drawn, strict=True),
         table=table_of(found.hour),
     )
     response = Response(html, headers=_HEADERS, content_type="text/html; charset=utf-8")

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
 from redis.exceptions import RedisError
 
+from api.operations.status import words
 from api.operations.status.board import Panel, make_panels
 from api.operations.status.dependencies import Dependency, read_dependencies
 from api.operations.status.figures import fullest
@@ -29,6 +31,7 @@ class Status:
     dependencies: Sequence[Dependency]
     hour: Hour
     panels: Sequence[Panel]
+    drawn: Sequence[Markup]  # the picture of each panel, once for all who look meanwhile
 
 
 class StatusService:
@@ -65,7 +68,11 @@ class StatusService:
         hour = self._read_hour(now)
         dependencies = read_dependencies(report["checks"], hour)
         findings = find(dependencies, usable, hour, queued=self._queued)
-        return Status(now, state_of(findings), findings, dependencies, hour, make_panels(hour))
+        panels = make_panels(hour)
+        starts = hour.starts
+        labels = (words.clock(starts[0]), words.clock(starts[len(starts) // 2]), "now")
+        drawn = [panel.picture.draw(labels) for panel in panels]
+        return Status(now, state_of(findings), findings, dependencies, hour, panels, drawn)
 
     def _read_hour(self, now: float) -> Hour:
         last = int(now // 60)
