@@ -38,9 +38,9 @@ class Sampler:
     def new_id(self, sampled: bool | None = None) -> int:
         """The id of a new trace; one that every process with this share samples, or that none
         does, where that is given."""
-        first, bound = getrandbits(64), int(self.ratio * _WHOLE)
+        first, bound = getrandbits(64), int(self.ratio * _WHOLE)  # nosec B311
         if sampled is None:
-            last = getrandbits(64)
+            last = getrandbits(64)  # nosec B311
         elif sampled:
             last = randrange(max(bound, 1))  # nosec B311 # noqa: S311 - nothing secret
         else:

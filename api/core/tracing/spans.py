@@ -83,7 +83,7 @@ class Span:
     ) -> None:
         """`remote` says that its parent is of another process."""
         self.trace = trace
-        self.id = getrandbits(64) or 1
+        self.id = getrandbits(64) or 1  # nosec B311
         self.parent_id = parent_id
         self.name = name
         self.kind = kind
