@@ -21,30 +21,32 @@ class _Work:
     """The spans of one batch, which begin in one thread and end in another."""
 
     def __init__(self, segments: Sequence[RawSegment]) -> None:
-        origins = [origins_of(segment) for segment in segments]
-        parents = [found[0] for found in origins if found]
+        origins = {segment.name: origins_of(segment) for segment in segments}
+        parents = {name: found[0] for name, found in origins.items() if found}
         # What is published brings one context; a segment of this host's spool may bring several.
-        others = [context for found in origins for context in found[1:]]
-        first = next(iter(parents), None)
+        others = [context for found in origins.values() for context in found[1:]]
+        first, rest = next(iter(parents.values()), None), list(parents.items())[1:]
         by_queue = any(segment.traceparent for segment in segments)
         attributes = {
             "messaging.system": "rabbitmq" if by_queue else "spool",
             "messaging.batch.message_count": len(segments),
         }
-        self.main = _begin(attributes, first, [*parents[1:], *others])
-        self._beside = [
-            _begin({}, parent, [self.main.context]) for parent in parents[1 : MOST_LINKS + 1]
-        ]
+        self.main = _begin(attributes, first, [parent for _, parent in rest] + others)
+        self._beside = {
+            name: _begin({}, parent, [self.main.context]) for name, parent in rest[:MOST_LINKS]
+        }
 
     def end(self, outcome: Outcome | None, error: BaseException | None = None) -> None:
         """The batch is written, or cannot be."""
-        for span in (*self._beside, self.main):
-            if outcome is not None and outcome.rejected:
+        rejected = outcome.rejected if outcome is not None else {}
+        failed = [self._beside[name] for name in rejected if name in self._beside]
+        if outcome is not None:
+            self.main.attributes["signpost.clicks"] = outcome.clicks
+        for span in (*self._beside.values(), self.main):
+            if span in failed or (rejected and span is self.main):
                 span.fail("SegmentRejected")
             if error is not None:
                 span.fail(error)
-            if outcome is not None and span is self.main:
-                span.attributes["signpost.clicks"] = outcome.clicks
             TRACER.end(span)
 
 

@@ -102,6 +102,21 @@ def test_batch_that_nobody_samples_is_exported_only_where_it_fails(
     assert failed.error == "SegmentRejected"
 
 
+def test_segment_that_is_rejected_fails_its_own_trace_and_the_batch(
+    ingest: TracedIngest, kept: Kept
+) -> None:
+    first, good, bad = (a_context() for _ in range(3))
+    broken = RawSegment("broken", b"no segment", bad.to_traceparent())
+    outcome = ingest.ingest([published(first), published(good), broken])
+    assert set(outcome.rejected) == {"broken"}
+    errors = {number: span.error for number, span in consumed(kept.spans).items()}
+    assert errors == {
+        first.trace_id: "SegmentRejected",
+        good.trace_id: None,
+        bad.trace_id: "SegmentRejected",
+    }
+
+
 def test_batch_that_finds_no_database_is_exported_with_what_failed(
     settings: Settings, kept: Kept, monkeypatch: pytest.MonkeyPatch
 ) -> None:
