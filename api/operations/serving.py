@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hmac
 import logging
+import socket
 import threading
 from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
@@ -47,7 +48,8 @@ class MetricsPort:
         host, port = self._address
         while not self._stopped.is_set():
             try:
-                self._server = make_server(host, port, self._answer, _Server, _Quiet)
+                server_class = _Server6 if ":" in host else _Server
+                self._server = make_server(host, port, self._answer, server_class, _Quiet)
             except OSError as error:
                 if error.errno != errno.EADDRINUSE:
                     log.error("METRICS_PORT: %s port %d cannot be used: %s", host, port, error)
@@ -84,6 +86,10 @@ class _Server(ThreadingMixIn, WSGIServer):
     daemon_threads = True
     # A port that another process has must be seen as such.
     allow_reuse_port = False
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
 
 
 class _Quiet(WSGIRequestHandler):

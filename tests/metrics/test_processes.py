@@ -129,7 +129,9 @@ def test_nothing_goes_back_when_workers_die_and_their_files_do_not_pile_up(
     for name in ("signpost_redirects_total", "signpost_requests_total"):
         assert now(name) >= before(name)
     killed = ("signpost_worker_exits_total", {"reason": "killed"})
-    assert now(killed[0], **killed[1]) - before(killed[0], **killed[1]) == 6
+    wait_until(
+        lambda: Scrape(site.port)(killed[0], **killed[1]) - before(killed[0], **killed[1]) == 6, 5
+    )
     assert now("signpost_worker_starts_total") - before("signpost_worker_starts_total") == 6
     wait_until(lambda: len(list((site.home / "metrics").glob("*.db"))) <= len(files) + 4, 5)
     pids = {str(pid) for pid in workers_of(site)}
@@ -153,7 +155,7 @@ def test_a_reload_ends_workers_in_order(site: RunningSignpost) -> None:
     (master,) = (number for number, line in site.children().items() if "gunicorn" in line)
     os.kill(master, signal.SIGHUP)
     wait_until(lambda: len(set(workers_of(site)) - old) == 2 and not old & set(workers_of(site)))
-    assert Scrape(site.port)(ended[0], **ended[1]) - before == 2
+    wait_until(lambda: Scrape(site.port)(ended[0], **ended[1]) - before == 2, 5)
 
 
 def test_paths_and_methods_make_no_series(site: RunningSignpost) -> None:

@@ -49,10 +49,14 @@ class ProcessMetrics(Collector):
             ("process",),
             across="liveall",
         )
+        # Several may have one name, such as the nodes of a cluster.
+        up: dict[tuple[str], float] = {}
+        for state in dependencies.states():
+            up[state.name,] = min(up.get((state.name,), 1.0), float(state.up))
         yield gauge(
             "signpost_dependency_up",
             "Whether a dependency answers, as the process sees it that is worst off.",
-            {(state.name,): float(state.up) for state in dependencies.states()},
+            up,
             ("dependency",),
             across="livemin",
         )
