@@ -13,6 +13,7 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING
 
+from psycopg2 import ProgrammingError
 from sqlalchemy import literal, select
 
 from api.clicks.spool import Spool
@@ -133,11 +134,12 @@ class HealthService:
         return checks
 
     def _shards(self) -> list[str]:
-        """The shards beside `main`; those that are known, where the directory is away."""
+        """The shards beside `main`; those that are known, where the directory is away or has no
+        schema yet."""
         pool = ThreadPoolExecutor(1)
         try:
             names = pool.submit(self._db.shards).result(_SHARDS_SECONDS)
-        except (FutureTimeout, Unavailable):
+        except (FutureTimeout, Unavailable, ProgrammingError):
             names = [one.name for one in self._db.replica_sets()]
         finally:
             pool.shutdown(wait=False)

@@ -15,7 +15,7 @@ from flask import Flask
 from api.app import create_app
 from api.operations.health import HealthService
 from config.settings import Settings
-from tests.conftest import METRICS_TOKEN, OPERATOR
+from tests.conftest import METRICS_TOKEN, OPERATOR, new_database
 
 
 def make_app(tmp_path: Path, **environ: str) -> Flask:
@@ -77,6 +77,16 @@ def test_a_hanging_database_does_not_hang_the_answer(tmp_path: Path, silent_port
 def test_startup_waits_for_the_schema(app: Flask, tmp_path: Path) -> None:
     assert app.test_client().get("/health/startup").status_code == 200
     assert make_app(tmp_path).test_client().get("/health/startup").status_code == 503
+
+
+def test_an_empty_database_is_told_as_behind(tmp_path: Path) -> None:
+    with new_database() as url:
+        client = make_app(tmp_path, DATABASE_URL=url).test_client()
+        answer = client.get("/health/startup", headers=OPERATOR)
+        assert answer.status_code == 503
+        assert answer.json is not None
+        assert [check["status"] for check in answer.json["checks"].values()] == ["behind"]
+        assert client.get("/health/ready").status_code in (200, 503)
 
 
 def test_ready_tells_how_the_spool_is(app: Flask) -> None:
