@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import cycle
@@ -26,6 +27,7 @@ def whole() -> Iterator[Watched]:
         watched(broker=True, DEFAULT_PLAN="standard", DB_POOL_TIMEOUT_SECONDS="0.5") as system,
         system.visitors(),
     ):
+        system.start_jobs()
         yield system
 
 
@@ -77,6 +79,77 @@ def end_statement(system: Watched, process_id: int) -> None:
     ):
         cursor.execute("SELECT pg_terminate_backend(%s)", [process_id])
         assert cursor.fetchone() == (True,)
+
+
+def test_broker_away(system: Watched) -> None:
+    system.part("rabbitmq").service.stop()
+    system.fire("SignpostBrokerDown", "SignpostSpoolNotDraining")
+    assert system.status(f"/{system.links[0]['slug']}") == 302
+    system.system.recover()
+    system.end("SignpostBrokerDown", "SignpostSpoolNotDraining")
+
+
+def test_no_consumers(system: Watched) -> None:
+    system.stop_consumer()
+    system.fire("SignpostNoConsumers", "SignpostIngestStopped", "SignpostProcessGone")
+    time.sleep(10)  # what waits now is late when it is counted
+    system.start_consumer()
+    system.fire("SignpostClickDelayBurnFast")
+    system.end()
+
+
+def test_redirects_and_calls_that_fail_without_a_database(system: Watched) -> None:
+    visit, call = unknown_links(system), calls(system)
+
+    def meanwhile() -> None:
+        visit()
+        call()
+
+    system.part("postgres").service.stop()
+    system.fire(
+        "SignpostDatabaseDown",
+        "SignpostRedirectErrorsBurnFast",
+        "SignpostRedirectErrorsBurnSlow",
+        "SignpostApiErrors",
+        meanwhile=meanwhile,
+    )
+    system.system.recover()
+    system.end(meanwhile=meanwhile)
+
+
+def test_dead_letters(system: Watched) -> None:
+    before = system.prometheus.ask("sum(signpost_ingest_rejected_total)")
+    spool = system.system.home / "spool"
+    (spool / "0000000000001-poison.ready").write_bytes(b"\x00 no click at all\n")
+    system.fire("SignpostDeadLetters")
+    assert system.prometheus.ask("sum(signpost_ingest_rejected_total)") != before
+    (letter,) = system.script("scripts/dead-letters", "list")["data"]
+    system.system.run_script("scripts/dead-letters", "drop", letter["id"], "--yes")
+    assert system.script("scripts/dead-letters", "list")["data"] == []
+    system.end("SignpostDeadLetters")
+
+
+def test_redis_away(system: Watched) -> None:
+    call = calls(system)
+    system.part("valkey").service.stop()
+    system.fire("SignpostRedisDown", "SignpostLimitsInProcess", meanwhile=call)
+    assert system.status(f"/{system.links[0]['slug']}") == 302
+    system.system.recover()
+    system.system.run_script("scripts/warm-cache")
+    system.end("SignpostRedisDown", "SignpostLimitsInProcess", meanwhile=call)
+
+
+def test_workers_that_die(system: Watched) -> None:
+    master = system.part("master").service.process_id
+    assert master is not None
+
+    def kill() -> None:
+        for worker in list(children_of(master)):
+            os.kill(worker, signal.SIGKILL)
+        time.sleep(1)
+
+    system.fire("SignpostWorkersDying", meanwhile=kill)
+    system.end("SignpostWorkersDying")
 
 
 def test_slow_redirects_and_a_slow_api(system: Watched) -> None:

@@ -175,7 +175,7 @@ class Watched:
         self.until(all_fire, _FIRES_SECONDS, lambda: f"{names} of {set(seen)}")
         for name in names:
             for text in seen[name]["annotations"].values():
-                assert "error" not in text and "<no value>" not in text, text
+                assert "<error" not in text and "<no value>" not in text, text
 
     def end(self, *names: str, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Wait until these alerts are over; without names, until none fires."""

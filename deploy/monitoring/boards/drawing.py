@@ -173,7 +173,7 @@ def _instances() -> Any:
         dashboard.QueryVariable("instance")
         .label("Instance")
         .datasource(SOURCE)
-        .query('label_values(up{job=~"signpost-.*"}, instance)')
+        .query('label_values(up{job=~"signpost.*"}, instance)')
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .hide(VariableHide.DONT_HIDE)
         .multi(True)
