@@ -7,9 +7,10 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import gevent
 from gevent.server import StreamServer
@@ -26,7 +27,7 @@ _HANDSHAKE_SECONDS = 10.0
 # request that meets a closed connection is lost where it must not be sent twice. So a worker that
 # stops waits for longer than the gateway keeps an idle connection (a second, see
 # api/operations/gateway/configuration.py).
-_LAST_REQUEST_SECONDS = 2.0
+LAST_REQUEST_SECONDS = 2.0
 _REAP_SECONDS = 1.0
 
 
@@ -102,8 +103,10 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
                 if wait.since < latest:
                     wait.release()
 
-    def _make_acceptor(self, *args: Any, **kwargs: Any) -> Acceptor:
-        acceptor = Acceptor(*args, **kwargs)
+    def _make_acceptor(self, listener: Any, **kwargs: Any) -> Acceptor:
+        # Asked for its name by each connection, also by those that begin when it is closed.
+        kwargs["handle"] = partial(self.handle, _Listener(listener.getsockname()))
+        acceptor = Acceptor(listener, **kwargs)
         self._acceptors.append(acceptor)
         return acceptor
 
@@ -119,11 +122,20 @@ class Worker(ggevent.GeventWorker):  # type: ignore[misc]
             gevent.sleep(0.1)
         # Answers that would go on for ever; gunicorn waits for all answers.
         self.before_stop()
-        gevent.sleep(_LAST_REQUEST_SECONDS)
+        gevent.sleep(LAST_REQUEST_SECONDS)
         while True:
             for wait in list(self.waiting.values()):
                 wait.release()
             gevent.sleep(0.1)
+
+
+class _Listener(NamedTuple):
+    """What a connection has to know of the socket that it came in by."""
+
+    name: Any
+
+    def getsockname(self) -> Any:
+        return self.name
 
 
 class Acceptor(StreamServer):  # type: ignore[misc]

@@ -40,13 +40,20 @@ class Answer:
 class Connection(HTTPSConnection):
     """A kept connection to the gateway on loopback, by the name of a host."""
 
-    def __init__(self, gateway: Gateway, host: str = HOST, timeout: float = 30.0) -> None:
+    def __init__(self, gateway: Gateway, host: str = HOST, *, visitor: str = "") -> None:
+        """With a `visitor`, whose address a balancer tells by the PROXY protocol."""
+        self._visitor = visitor
         self._tls = ssl.create_default_context(cafile=str(gateway.authority.file))
-        super().__init__(host, gateway.https_port, timeout=timeout, context=self._tls)
+        super().__init__(host, gateway.https_port, timeout=30, context=self._tls)
 
     def connect(self) -> None:
         """Connect to loopback, whatever the host's name is."""
         plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        if self._visitor:
+            kind = "TCP6" if ":" in self._visitor else "TCP4"
+            balancer = "::1" if ":" in self._visitor else "127.0.0.1"
+            line = f"PROXY {kind} {self._visitor} {balancer} 50000 {self.port}\r\n"
+            plain.sendall(line.encode())
         self.sock = self._tls.wrap_socket(plain, server_hostname=self.host)
 
     def ask(

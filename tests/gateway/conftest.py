@@ -24,6 +24,7 @@ def system(
 ) -> Iterator[System]:
     """One for all tests of this process: it takes seconds to start."""
     settings = {name: environ[name] for name in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY")}
+    settings["LIVE_HEARTBEAT_SECONDS"] = "0.3"
     made = System(tmp_path_factory.mktemp("system"), authority, settings)
     with made.running() as running:
         yield running

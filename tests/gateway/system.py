@@ -221,6 +221,21 @@ class System:
         self.gateway.add_certificate(HOST, f"*.{HOST}")
 
     @contextmanager
+    def other_gateway(
+        self, folder: Path, authority: Authority, **settings: str
+    ) -> Iterator[Gateway]:
+        """One more gateway before the same servers, for a while."""
+        servers = ("GATEWAY_REDIRECT_SERVERS", "GATEWAY_API_SERVERS")
+        same = {name: self.gateway.settings[name] for name in servers}
+        made = Gateway(folder, authority, **same, **settings)
+        made.add_certificate(HOST)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.stop()
+
+    @contextmanager
     def running(self) -> Iterator[System]:
         """All of it, started, and stopped in the end."""
         try:

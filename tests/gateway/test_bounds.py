@@ -53,11 +53,11 @@ def test_maintenance_is_a_file(system: System, api: ApiClient) -> None:
         answer.problem(503, "service-unavailable")
         assert answer.headers["Retry-After"]
         assert ask(system.gateway, "GET", f"/{slug}").status == 302
-    with switched_on(home / "maintenance"):
+    with switched_on(home / "maintenance.redirect"):
         page = ask(system.gateway, "GET", f"/{slug}", headers={"Accept": "text/html"})
         assert (page.status, page.headers["Retry-After"]) == (503, "30")
         assert b"back soon" in page.body
-        assert api.ask("GET", "/links").status == 503
+        assert api.ask("GET", "/links").status == 200
     assert api.ask("GET", "/links").status == 200
 
 
@@ -75,24 +75,39 @@ def low_wall(
     system: System, authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Gateway]:
     """A second gateway before the same servers, with bounds that a test can reach."""
-    gateway = Gateway(
+    with system.other_gateway(
         tmp_path_factory.mktemp("low"),
         authority,
-        **{
-            name: system.gateway.settings[name]
-            for name in ("GATEWAY_REDIRECT_SERVERS", "GATEWAY_API_SERVERS")
-        },
         GATEWAY_REQUESTS_PER_SECOND="2",
         GATEWAY_API_REQUESTS_PER_SECOND="1",
         GATEWAY_CONNECTIONS="3",
         GATEWAY_CLIENT_SECONDS="1",
-    )
-    gateway.add_certificate(HOST)
-    gateway.start()
-    try:
+    ) as gateway:
         yield gateway
-    finally:
-        gateway.stop()
+
+
+def test_visitors_behind_a_balancer_are_told_apart(
+    system: System, authority: Authority, tmp_path: Path
+) -> None:
+    """By the PROXY protocol; and of IPv6 a visitor has a whole /64."""
+    with system.other_gateway(
+        tmp_path,
+        authority,
+        GATEWAY_PROXY_PROTOCOL_FROM="127.0.0.1",
+        GATEWAY_REQUESTS_PER_SECOND="1",
+    ) as gateway:
+
+        def visit(address: str) -> int:
+            connection = Connection(gateway, visitor=address)
+            try:
+                return connection.ask("GET", "/robots.txt").status
+            finally:
+                connection.close()
+
+        assert [visit(f"2001:db8::{number}") for number in range(1, 6)] == [200] * 3 + [429] * 2
+        assert visit("2001:db8:0:1::1") == 200
+        assert [visit("198.51.100.7") for _ in range(4)] == [200] * 3 + [429]
+        assert visit("198.51.100.8") == 200
 
 
 def test_outer_wall(low_wall: Gateway, api: ApiClient) -> None:

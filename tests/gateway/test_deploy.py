@@ -22,9 +22,9 @@ from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.clicks.brokers import channel_of, new_broker
 from tests.conftest import new_database
-from tests.gateway.client import ApiClient
+from tests.gateway.client import ApiClient, Connection
 from tests.gateway.load import Load
-from tests.gateway.system import Part, System
+from tests.gateway.system import HOST, Part, System
 from tests.running import children_of, clean_environ, wait_until
 from tests.services.certificates import Authority
 from tests.story import tell_story
@@ -159,6 +159,21 @@ def one_worker(part: Part) -> int:
 
 def test_story_is_true_through_the_gateway(deployment: Deployment) -> None:
     tell(deployment, "story")
+
+
+def test_live_clicks_pass(deployment: Deployment) -> None:
+    site = deployment.new_workspace()
+    link = site.create_link()
+    connection = Connection(deployment.gateway)
+    connection.request(
+        "GET", f"/api/v1/links/{link['id']}/live", headers={**site.headers, "Host": HOST}
+    )
+    response = connection.getresponse()
+    assert response.status == 200
+    site.follow("GET", f"/{link['slug']}", {})
+    while response.readline() != b"event: click\n":
+        pass
+    connection.close()
 
 
 def test_killed_parts_lose_nothing_that_may_be_sent_twice(

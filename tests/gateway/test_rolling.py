@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
 from tests.gateway.client import ApiClient
 from tests.gateway.load import Load
-from tests.gateway.system import Server, System
+from tests.gateway.system import System
 
 
 @pytest.fixture
 def load(system: System, api: ApiClient) -> Iterator[Load]:
+    for server in system.servers:
+        server.wait()
     made = Load(system.gateway, api.headers, [api.create_link()["slug"] for _ in range(4)])
     time.sleep(0.5)
     try:
@@ -33,8 +35,9 @@ def test_killed_servers_lose_nothing_that_may_be_sent_twice(system: System, load
     killed = (system.redirects[0], system.apis[0])
     for server in killed:
         server.kill()
-    time.sleep(1)
-    start_together(killed)
+    time.sleep(0.5)
+    for server in killed:
+        server.begin()
     finish(load)
     assert load.lost_idempotent == []
     # Of the others no more than were under way.
@@ -42,19 +45,17 @@ def test_killed_servers_lose_nothing_that_may_be_sent_twice(system: System, load
 
 
 def test_replaced_servers_lose_nothing(system: System, load: Load) -> None:
-    for server in system.servers:
-        server.renew()
-    time.sleep(3)  # until the last of the old workers are gone
+    """Of each service one gets new workers, while the other stops and starts."""
+    renewed = (system.redirects[0], system.apis[0])
     stopped = (system.redirects[1], system.apis[1])
     for server in stopped:
+        server.ask_to_stop()
+    for server in renewed:
+        server.renew()
+    for server in stopped:
         server.stop()
-    start_together(stopped)
+        server.begin()
+    for server in stopped:
+        server.wait()
     finish(load)
     assert load.failures == []
-
-
-def start_together(servers: Sequence[Server]) -> None:
-    for server in servers:
-        server.begin()
-    for server in servers:
-        server.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 
 import pytest
@@ -13,7 +14,7 @@ from api.core.slugs import RESERVED
 from api.operations.gateway.configuration import API_SEGMENTS
 from config.settings import Settings
 from tests.gateway.client import ApiClient, Connection, ask, ask_plainly
-from tests.gateway.system import System
+from tests.gateway.system import HOST, System
 from tests.running import BROWSER
 
 
@@ -100,3 +101,32 @@ def test_known_links_take_the_fast_path(system: System, api: ApiClient) -> None:
     # The first of each worker looks the link up.
     assert len(set(ids[4:])) <= len(system.redirects)
     assert Counter(ids).most_common(1)[0][1] >= 10
+
+
+def test_streams_are_not_held_back(system: System, api: ApiClient) -> None:
+    """Live clicks, which have only heartbeats here: each is there when it is sent."""
+    link = api.create_link()
+    connection = Connection(system.gateway)
+    headers = {**api.headers, "Host": HOST}
+    connection.request("GET", f"/api/v1/links/{link['id']}/live", headers=headers)
+    response = connection.getresponse()
+    assert response.headers["Content-Type"].startswith("text/event-stream")
+    times = []
+    while len(times) < 3:
+        if response.readline().startswith(b": heartbeat"):
+            times.append(time.monotonic())
+    connection.close()
+    assert times[-1] - times[0] > 0.5
+
+
+def test_only_what_is_public_is_kept(system: System, api: ApiClient) -> None:
+    """The API's public keys are served while none of its servers is there; nothing else is."""
+    assert ask(system.gateway, "GET", "/.well-known/jwks.json").status == 200
+    api.ask("GET", "/links")
+    kept = [path for path in (system.gateway.home / "cache").rglob("*") if path.is_file()]
+    text = b"".join(path.read_bytes() for path in kept)
+    assert b"KEY: go.test/.well-known/jwks.json" in text
+    assert b"/api/v1/" not in text
+    slug = api.create_link()["slug"]
+    before = [ask(system.gateway, "GET", f"/{slug}").headers["X-Request-ID"] for _ in range(3)]
+    assert len(set(before)) == 3

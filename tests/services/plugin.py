@@ -31,6 +31,7 @@ _TOGETHER = {
     "tests/gateway/test_deploy.py": "deployment",
     "tests/gateway/test_rolling.py": "gateway",
     "tests/gateway/test_routes.py": "gateway",
+    "tests/gateway/test_stopping.py": "gateway",
     "tests/gateway/test_tls.py": "gateway",
 } | {
     f"tests/{module}.py": module

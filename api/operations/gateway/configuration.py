@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ _ERRORS = {
     503: (_LATER, "This site is being looked after, and will be back soon."),
     504: (_SOON, "Please try again in a moment."),
 }
-_IDLE_UPSTREAM_SECONDS = 1  # see api/core/worker.py, which waits longer before it closes one
+IDLE_UPSTREAM_SECONDS = 1  # see api/core/worker.py, which waits longer before it closes one
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +109,12 @@ def render(
             default_site=_default_site(settings, certificates.sites),
             # nginx warns, and looks slowly, where its table of names is too small.
             names_hash=max(512, 1 << (2 * names).bit_length()),
-            segments=API_SEGMENTS,
+            api_segments="|".join(map(re.escape, API_SEGMENTS)),
             errors=[_answer(status, *told) for status, told in _ERRORS.items()],
             https_port=""
             if settings.gateway_https_port == 443
             else f":{settings.gateway_https_port}",
-            idle_upstream_seconds=_IDLE_UPSTREAM_SECONDS,
+            idle_upstream_seconds=IDLE_UPSTREAM_SECONDS,
             # A little more than what the servers themselves allow, whose answers tell more.
             redirect_seconds=_whole(2 * settings.db_statement_timeout_seconds + 5),
             api_seconds=_whole(max(settings.gunicorn_timeout_seconds, 30) + 5),
