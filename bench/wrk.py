@@ -74,6 +74,7 @@ def run(
     seconds: int,
     folder: Path,
     strict: bool = False,
+    scheme: str = "http",
 ) -> Run:
     """Put a load on the server that `process_id` and its children are.
 
@@ -85,7 +86,7 @@ def run(
     """
     command = ["wrk", "--threads", "1", "--connections", str(connections)]
     command += ["--duration", f"{seconds}s", "--timeout", f"{_TIMEOUT_SECONDS}s"]
-    command += ["--script", str(_SCRIPT), f"http://127.0.0.1:{port}{requests.paths[0]}", "--"]
+    command += ["--script", str(_SCRIPT), f"{scheme}://127.0.0.1:{port}{requests.paths[0]}", "--"]
     command += requests.arguments(folder, strict=strict)
     server, busy, before = cpu_seconds(process_id), busy_seconds(cores.server), os.times()
     with pinned(cores.load):

@@ -179,6 +179,12 @@ class Gateway:
         assert done.returncode == 0, done.stderr
         assert "reads it now" in done.stderr
 
+    @property
+    def process_id(self) -> int:
+        """Of nginx' master."""
+        assert self._process is not None
+        return self._process.pid
+
     def stop(self) -> None:
         """Stop it, and let answers that are under way end."""
         if self._process is not None:
