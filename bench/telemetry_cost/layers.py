@@ -89,7 +89,7 @@ LAYERS = (
     Layer(name="traces, 100 %", slug="traces-100", settings=_traced("1"), spans=True),
     Layer(name="Sentry", slug="sentry", settings=_reported),
     Layer(
-        name="logs, metrics, traces, each 1 %, Sentry",
+        name="all of it, shares of 1 %",
         slug="all",
         settings=_all,
         scraped=True,

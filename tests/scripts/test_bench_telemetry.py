@@ -23,8 +23,9 @@ def test_each_layer_is_made_of_settings_that_there_are(layer: Layer) -> None:
         assert environ.keys() <= known
         told = Settings.load(environ)
         assert (told.sentry_dsn is not None) == (layer.slug in ("sentry", "all"))
-        assert (told.otel_exporter_otlp_endpoint is not None) == ("traces" in layer.name)
-        assert (told.metrics_token is not None) == layer.scraped
+        traced = layer.slug == "all" or layer.slug.startswith("traces")
+        assert (told.otel_exporter_otlp_endpoint is not None) == traced
+        assert told.measures == layer.scraped
 
 
 @pytest.mark.slow
