@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from api.operations.gateway.certificates import Certificates
 from api.operations.gateway.configuration import render
+from api.operations.gateway.nginx import closed_to_workers
 from config.settings import Settings, SettingsError
 from tests.gateway.system import HOST, Gateway
 from tests.running import ROOT
@@ -119,3 +121,12 @@ def test_gateway_without_certificates_can_be_asked_for_them(
     done = gateway.write("--check")
     assert done.returncode == 0
     assert "there is no folder" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="others' accounts are not ours to use")
+def test_home_that_nginx_cannot_enter_is_told(gateway: Gateway, tmp_path: Path) -> None:
+    tmp_path.chmod(0o700)
+    assert closed_to_workers(gateway.home, "root") is None
+    assert closed_to_workers(gateway.home, None) is not None
+    done = gateway.write("--check", GATEWAY_USER="nobody")
+    assert "nginx's workers cannot enter" in done.stderr

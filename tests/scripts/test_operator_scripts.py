@@ -106,7 +106,9 @@ def test_wrong_setting_is_named(script: str, environ: dict[str, str]) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    "migrate bootstrap create-key create-user users seed-demo consume-clicks openapi".split(),
+    (
+        "migrate bootstrap create-key create-user users seed-demo consume-clicks openapi gateway"
+    ).split(),
 )
 def test_help_explains_the_script(script: str, environ: dict[str, str]) -> None:
     assert "Usage:" in succeed(environ, script, "--help")

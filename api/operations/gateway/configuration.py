@@ -53,7 +53,7 @@ class Quoting(Environment):
     """Templates of nginx's language."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(  # nosec B701 - it is no HTML
+        super().__init__(
             loader=FileSystemLoader(folder),
             undefined=StrictUndefined,
             autoescape=False,

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -33,6 +34,15 @@ def prepare(home: Path) -> None:
         (home / name).mkdir(parents=True, exist_ok=True)
         # nginx's workers are another account's, where its master is root.
         (home / name).chmod(0o755)
+
+
+def closed_to_workers(home: Path, user: str | None) -> Path | None:
+    """The first folder on the way to `home` that only its owner may enter, where nginx's workers
+    will run under an account that is not ours: they would see no challenge and no switch there."""
+    if os.geteuid() != 0 or user == "root":
+        return None
+    way = [*reversed(home.parents), home]
+    return next((path for path in way if not path.stat().st_mode & stat.S_IXOTH), None)
 
 
 def test(program: str, text: str, home: Path) -> None:
