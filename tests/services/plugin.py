@@ -37,6 +37,7 @@ _TOGETHER = {
     f"tests/{module}.py": module
     for module in (
         "autoscaling/test_host",
+        "containers/test_image",
         "chaos/test_worker_death",
         "cluster/test_story",
         "contracts/test_query_counts",
