@@ -9,7 +9,7 @@ from typing import Any
 from config.declaring import SettingsError
 from config.groups.server import SERVICES, ServerSettings
 from config.plans import by_name
-from config.redis_urls import is_cluster
+from config.redis_urls import is_cluster, unverified
 
 _NO_OPENTELEMETRY = (
     "Traces need packages that are not installed: pip install -r requirements/tracing.txt"
@@ -37,6 +37,8 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
         raise SettingsError("FETCH_TITLES: Jobs cannot wait in a Redis Cluster: set AMQP_URL, too.")
     if values.get("force_https") and not values.get("trusted_proxies"):
         raise SettingsError("FORCE_HTTPS: Only TRUSTED_PROXIES can tell who came over http.")
+    if values.get("redis_url") and not values.get("redis_tls_verify", True):
+        values["redis_url"] = unverified(values["redis_url"])
     low = values.get("autoscale_min_workers", ServerSettings.autoscale_min_workers)
     if low > values.setdefault(
         "autoscale_max_workers", max(low, ServerSettings.autoscale_max_workers)

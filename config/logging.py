@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging.config
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Any
 
@@ -16,6 +18,7 @@ import structlog
 
 from config.console import REQUEST_LOGGER, console_renderer
 from config.masking import mask
+from config.providers import provided
 from config.settings import Settings
 
 __all__ = [
@@ -100,6 +103,7 @@ def configure_logging(settings: Settings) -> None:
     quieten("urllib3.connectionpool", logging.ERROR)
     logging.captureWarnings(True)
     _log_uncaught()
+    _tell_of_providers()
 
 
 def level_of(settings: Settings, logger: str) -> str:
@@ -141,6 +145,13 @@ def write_request_line(level: int, facts: Mapping[str, Any]) -> None:
         # One write of the whole line: lines of other processes may come between, but none within.
         stream.write(orjson.dumps(line, option=_LINE_OPTIONS))
         stream.flush()
+
+
+@cache
+def _tell_of_providers() -> None:
+    """Say once which settings go by somebody else's name."""
+    for setting, name in provided(os.environ).items():
+        logging.getLogger(__name__).info("%s is taken from %s", setting, name)
 
 
 def _add_within(logger: object, method: str, event: _Event) -> _Event:

@@ -47,6 +47,13 @@ def normalize(url: str) -> str:
     return f"{scheme}+cluster://{login}{hosts}{rest}"
 
 
+def unverified(url: str) -> str:
+    """A URL by which any certificate is taken, where it does not say itself which are."""
+    if not url.startswith("rediss") or "ssl_cert_reqs=" in url or "ssl_ca_certs=" in url:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}ssl_cert_reqs=none&ssl_check_hostname=false"
+
+
 def url_at(url: str, host: str, port: int) -> str:
     """The URL of one node of the cluster at `url`."""
     return _FORM.sub(lambda found: _at(found, host, port), url)

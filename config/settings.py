@@ -27,6 +27,7 @@ from config.groups.server import SERVICES, ServerSettings
 from config.groups.telemetry import TelemetrySettings
 from config.plans import Plan, by_name
 from config.private_files import make_once
+from config.providers import provided
 
 __all__ = ["GROUPS", "SERVICES", "Settings", "SettingsError"]
 
@@ -142,9 +143,10 @@ class Settings(
             SettingsError: a value does not validate; the message names the variable.
         """
         environ = os.environ if environ is None else environ
+        elsewhere = provided(environ)
         values: dict[str, Any] = {}
         for item in fields(cls):
-            name = item.name.upper()
+            name = elsewhere.get(item.name.upper(), item.name.upper())
             if environ.get(name, "") == "":
                 continue
             try:

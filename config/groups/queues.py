@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config import kinds
-from config.declaring import integer, seconds, setting
+from config.declaring import flag, integer, seconds, setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +18,12 @@ class QueueSettings:
         "Redis or Valkey URL; with TLS `rediss://host:port/0?ssl_ca_certs=ca.pem`; a cluster by "
         "some of its nodes, `redis+cluster://a:7000,b:7001,c:7002`, see docs/redis.md; default: "
         "the embedded server.",
+    )
+    redis_tls_verify: bool = flag(
+        True,
+        "Whether a Redis at `rediss://` must show a certificate of a known authority; `false` for "
+        "providers whose servers sign their own, such as Heroku's: what is sent is then encrypted, "
+        "and anybody between could be the one who reads it.",
     )
     redis_timeout_seconds: float = seconds(0.5, "Longest wait for one Redis command.")
     amqp_url: str | None = setting(

@@ -16,6 +16,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.clicks.queue.broker import FAILURES
 from api.core.errors import Unavailable
+from config.settings import Settings
 from tests.scripting import run_script
 from tests.services import redis
 from tests.services.certificates import Authority
@@ -108,6 +109,16 @@ def test_redis_is_known_by_its_authority_and_its_name(
     # Without a file, what the system trusts: never anybody.
     assert not answers(client, cache.url(""))
     assert not answers(client, cache.url("").replace("rediss:", "redis:"))
+
+
+@pytest.mark.parametrize("client", REDIS_CLIENTS, ids=lambda client: client.__name__)
+def test_redis_that_signs_its_own_certificate_is_taken_where_asked(
+    cache: PrivateRedis, client: Client
+) -> None:
+    unknown = cache.url("", host="127.0.0.1").rstrip("?")
+    settings = Settings.load({"REDIS_URL": unknown, "REDIS_TLS_VERIFY": "false"})
+    assert not answers(client, unknown)
+    assert answers(client, settings.redis_url or "")
 
 
 @pytest.mark.parametrize("client", REDIS_CLIENTS, ids=lambda client: client.__name__)
