@@ -347,6 +347,7 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
     "operations.ready": (0, lambda it: it.open("/health/ready")),
     "operations.startup": (0, lambda it: it.open("/health/startup")),
     "operations.metrics": (0, lambda it: it.open("/metrics", headers=OPERATOR)),
+    "status.status": (0, lambda it: it.open("/status", headers=OPERATOR)),
     "redirects.follow": (2, _limited),
     "redirects.follow_with_password": (1, _protected),
     "redirects.home": (0, lambda it: it.open("/")),

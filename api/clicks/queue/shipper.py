@@ -133,6 +133,7 @@ class Shipper:
             with within(self._connection, self._broker.timeout_seconds):
                 self._channel = self._connection.channel()
                 self._channel.confirm_delivery()
+            self._count_at = time.monotonic() + _COUNT_SECONDS
         self._broker.found.answered()
         if not self.state.up:
             self._change(up=True)
