@@ -37,17 +37,27 @@ TRIGGERS = {
 }
 
 
-def documents(name: str) -> list[dict[str, Any]]:
-    return list(yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8")))
+def texts() -> list[str]:
+    return [path.read_text(encoding="utf-8") for path in FOLDER.rglob("*.yaml")]
 
 
 def of_kind(kind: str) -> list[dict[str, Any]]:
-    everything = [one for path in FOLDER.glob("*.yaml") for one in documents(path.name)]
+    everything = [one for text in texts() for one in yaml.safe_load_all(text)]
     return [one for one in everything if one.get("kind") == kind]
 
 
-def test_kubernetes_takes_the_autoscaler() -> None:
-    (hpa,) = of_kind("HorizontalPodAutoscaler")
+def autoscaler(name: str) -> dict[str, Any]:
+    (found,) = [
+        one
+        for one in of_kind("HorizontalPodAutoscaler")
+        if one["metadata"]["name"] == f"signpost-{name}"
+    ]
+    return found
+
+
+@pytest.mark.parametrize("name", ["redirect", "api"])
+def test_kubernetes_takes_the_autoscaler(name: str) -> None:
+    hpa = autoscaler(name)
     kubernetes_validate.validate(hpa, "1.31", strict=True)
     wrong = hpa | {"spec": hpa["spec"] | {"maxReplica": 3}}
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -56,14 +66,15 @@ def test_kubernetes_takes_the_autoscaler() -> None:
 
 def test_keda_knows_every_field() -> None:
     objects = of_kind("ScaledObject")
-    assert {one["metadata"]["name"] for one in objects} == {"signpost-web", "signpost-clicks"}
+    names = {one["metadata"]["name"] for one in objects}
+    assert names == {"signpost-redirect", "signpost-api", "signpost-clicks"}
     secrets = {one["metadata"]["name"] for one in of_kind("TriggerAuthentication")}
     for one in objects:
         assert one["apiVersion"] == "keda.sh/v1alpha1"
         assert set(one["spec"]) <= SCALED_OBJECT
         assert one["spec"]["minReplicaCount"] < one["spec"]["maxReplicaCount"]
         behaviour = one["spec"]["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
-        (hpa,) = of_kind("HorizontalPodAutoscaler")
+        hpa = autoscaler("redirect")
         kubernetes_validate.validate(
             hpa | {"spec": hpa["spec"] | {"behavior": behaviour}}, "1.31", strict=True
         )
@@ -83,7 +94,8 @@ def test_queue_and_length_are_those_of_the_code() -> None:
 
 
 def test_times_are_those_of_the_simulation() -> None:
-    (hpa,) = of_kind("HorizontalPodAutoscaler")
+    hpa = autoscaler("redirect")
+    assert autoscaler("api")["spec"]["behavior"] == hpa["spec"]["behavior"]
     up, down = hpa["spec"]["behavior"]["scaleUp"], hpa["spec"]["behavior"]["scaleDown"]
     assert up["stabilizationWindowSeconds"] == POLICY.grow_after_seconds
     assert down["stabilizationWindowSeconds"] == POLICY.shrink_after_seconds
@@ -103,7 +115,7 @@ def test_what_is_asked_for_and_documented_is_told(app: Flask, settings: Settings
         reporter.stop()
     told = {family.name for family in text_string_to_metric_families(answer.text)}
 
-    asked = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml"))
+    asked = "".join(texts())
     page = (ROOT / "docs" / "autoscaling.md").read_text(encoding="utf-8")
     documented = {
         name.removesuffix("_total") for name in re.findall(r"^\| `(signpost_\w+)", page, re.M)

@@ -201,7 +201,7 @@ def test_secrets_are_new_each_time_and_good_enough(image: Stage, tmp_path: Path)
     assert all(first[name] != second[name] for name in first)
     settings = Settings.load({name: first[name] for name in ("SECRET_KEY", "JWT_PRIVATE_KEY")})
     assert settings.resolved_secret_key() == first["SECRET_KEY"].encode()
-    own = container.run("deploy/containers/make-secrets", "--kubernetes").stdout.splitlines()
+    own = container.run("deploy/containers/make-secrets", "kubernetes").stdout.splitlines()
     named = {line.partition("=")[0] for line in own}
     assert named == {"SECRET_KEY", "METRICS_TOKEN", "JWT_PRIVATE_KEY"}
 
