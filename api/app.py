@@ -100,13 +100,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
     redirecting = "redirect" in settings.signpost_services
     shipper = _make_shipper(settings) if redirecting else None
-    spool = _spool_class(settings)(
-        settings.spool_path,
-        settings.spool_segment_bytes,
-        settings.spool_segment_seconds,
-        settings.spool_max_bytes,
-        on_seal=shipper.wake if shipper else lambda: None,
-    )
+    spool = _make_spool(settings, shipper)
     secret = settings.resolved_secret_key()
     domains = DomainService(db, evictions, secret, settings.default_domain)
     orphans = OrphanVisits(domains, spool, settings.spool_segment_seconds)
@@ -114,11 +108,7 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     app.extensions["signpost"] = runtime
     decisions = LimitDecisions()
     metrics = MetricsService(settings, meter, spool, shipper, decisions)
-    metrics.register(ReplicaMetrics(db))
-    metrics.register(PoolMetrics(db.servers))
-    if settings.measures:
-        runtime.on_start.append(metrics.start)
-        runtime.on_end.append(metrics.stop)
+    _tell_metrics(settings, metrics, runtime)
     blocked = KnownRules(db, evictions)
     runtime.on_start.append(blocked.start)
     runtime.on_stop.append(blocked.stop)
@@ -147,12 +137,28 @@ def _make_parts(app: Flask, settings: Settings) -> Parts:
     return parts
 
 
-def _spool_class(settings: Settings) -> type[Spool]:
-    if not settings.otel_exporter_otlp_endpoint:
-        return Spool
-    from api.clicks.traced_spool import TracedSpool  # noqa: PLC0415
+def _tell_metrics(settings: Settings, metrics: MetricsService, runtime: Runtime) -> None:
+    """Have what this process counts told, where anybody may see it."""
+    metrics.register(ReplicaMetrics(runtime.db))
+    metrics.register(PoolMetrics(runtime.db.servers))
+    if settings.measures:
+        runtime.on_start.append(metrics.start)
+        runtime.on_end.append(metrics.stop)
 
-    return TracedSpool
+
+def _make_spool(settings: Settings, shipper: Shipper | None) -> Spool:
+    kind = Spool
+    if settings.otel_exporter_otlp_endpoint:
+        from api.clicks.traced_spool import TracedSpool  # noqa: PLC0415
+
+        kind = TracedSpool
+    return kind(
+        settings.spool_path,
+        settings.spool_segment_bytes,
+        settings.spool_segment_seconds,
+        settings.spool_max_bytes,
+        on_seal=shipper.wake if shipper else lambda: None,
+    )
 
 
 def _make_shipper(settings: Settings) -> Shipper | None:
