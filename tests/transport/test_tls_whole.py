@@ -72,6 +72,7 @@ def test_click_goes_all_the_way(web: WebServer, environ: dict[str, str]) -> None
         "redis": "up",
         "spool": "up",
         "queue": "up",
+        "disk": "up",
     }
 
 
