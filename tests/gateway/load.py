@@ -41,6 +41,8 @@ class Load:
         self._kept = kept
         self.answered: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
+        self.longest_seconds = 0.0
+        """Of a request that was answered."""
         self.followed: Counter[str] = Counter()
         """Redirects that were answered, by slug."""
         work = [self._visit] * visitors + [self._manage] * callers
@@ -65,12 +67,20 @@ class Load:
         return f"{asked}; lost: {len(self.failures)} {self.failures[:5]}"
 
     def _go_on(self, work: Callable[[Connection], None]) -> None:
-        connection = Connection(self._gateway)
+        connection = self.connect()
         try:
             while not self._end.is_set():
                 work(connection)
         finally:
             connection.close()
+            self.note_end(connection)
+
+    def connect(self) -> Connection:
+        """A new connection to what is asked."""
+        return Connection(self._gateway)
+
+    def note_end(self, connection: Connection) -> None:
+        """One of the connections is at its end."""
 
     def _visit(self, connection: Connection) -> None:
         for slug in self._slugs:
@@ -101,6 +111,7 @@ class Load:
         also: int = 0,
     ) -> Answer | None:
         headers = self._key if path.startswith("/api/") else {}
+        began = time.monotonic()
         try:
             answer = connection.ask(method, path, body, headers)
         except (OSError, HTTPException) as error:
@@ -115,6 +126,7 @@ class Load:
             return None
         with self._lock:
             self.answered[method] += 1
+            self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
         time.sleep(_PAUSE_SECONDS)
         return answer
 

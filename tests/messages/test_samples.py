@@ -120,9 +120,7 @@ def test_evictions_of_before_are_heard_and_unknown_things_passed_on() -> None:
 
 
 @pytest.mark.parametrize("message", [b'{"v":2,"keys":["link:a/b"]}', b"\x00\x01", b"[1]", b""])
-def test_an_eviction_of_another_form_is_told_and_evicts_nothing(
-    message: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_eviction_of_another_form_evicts_nothing(message: bytes) -> None:
     listener = Listener()
     listener.evictions._evict(message)
     assert listener.heard == []

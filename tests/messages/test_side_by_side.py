@@ -127,6 +127,7 @@ def test_a_segment_of_a_later_version_waits_for_a_consumer_that_knows_it(
     assert messages_in(broker, broker.dead_queue) == 0
 
 
+@pytest.mark.slow
 def test_consumers_of_two_releases_take_from_one_queue(
     broker: Broker, ingest: Ingest, counted: Ask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -138,7 +139,7 @@ def test_consumers_of_two_releases_take_from_one_queue(
     for source in consumers:
         source.adopt_now()
     idle = 0
-    while idle < 4:
+    while idle < 2:
         for source, consumer in consumers.items():
             with monkeypatch.context() as patched:
                 if source is before:
