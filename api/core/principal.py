@@ -40,7 +40,7 @@ class Principal:
 
     @property
     def reference(self) -> str:
-        """Who it is, by what is no secret: `key:7`, `user:45` or `client:abc`."""
+        """Who it is, as anybody may know it: `key:7`, `user:45` or `client:abc`."""
         if self.credential_id:
             return f"key:{self.credential_id}"
         return f"user:{self.user_id}" if self.user_id else f"client:{self.client_id}"
