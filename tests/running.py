@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +126,18 @@ def children_of(process_id: int) -> dict[int, str]:
     ).stdout
     rows = [line.split(None, 2) for line in listing.splitlines()]
     return {int(row[0]): row[2] for row in rows if len(row) == 3 and int(row[1]) == process_id}
+
+
+def is_ready(port: int) -> bool:
+    """Whether a web server of ours says that it is ready."""
+    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def wait_until(condition: Any, seconds: float = _PATIENCE_SECONDS) -> None:

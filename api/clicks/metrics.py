@@ -12,11 +12,11 @@ from prometheus_client.registry import Collector
 
 from api.clicks.enriched import EnrichedClick
 from api.clicks.ingest import Outcome
+from api.core.metrics.bounds import CLICK_DELAYS
 from api.core.metrics.families import Histogram, counter, gauge, histogram
 
 _BATCH_BOUNDS = (1, 10, 100, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000)
 _DURATION_BOUNDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30)
-_DELAY_BOUNDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 # With nothing to count for so long, nothing is late.
 _IDLE_SECONDS = 5.0
 
@@ -31,7 +31,7 @@ class IngestMeter(Collector):
             ("prepare",): Histogram(_DURATION_BOUNDS),
             ("write",): Histogram(_DURATION_BOUNDS),
         }
-        self._delays = Histogram(_DELAY_BOUNDS)
+        self._delays = Histogram(CLICK_DELAYS)
         self._lag_seconds = 0.0
         self._counted_at = 0.0
 
@@ -96,7 +96,7 @@ class IngestMeter(Collector):
         times = sorted(click.at_ms for click in clicks)
         self._clicks += len(times)
         older = len(times)
-        for place, bound in enumerate(_DELAY_BOUNDS):
+        for place, bound in enumerate(CLICK_DELAYS):
             # Those clicked before this moment waited for longer than the bound.
             before = bisect_left(times, now_ms - bound * 1000, 0, older)
             self._delays.counts[place] += older - before

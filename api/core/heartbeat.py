@@ -13,11 +13,12 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+
+from api.core.living import is_held, opened
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,8 @@ def read_beats(home: Path, kind: str = "*") -> list[Beat]:
 
 
 def _read(path: Path) -> Beat | None:
-    with _opened(path) as file:
-        if not _is_held(file):
+    with opened(path) as file:
+        if not is_held(file):
             return None
         age = max(time.time() - os.fstat(file).st_mtime, 0.0)
         told = orjson.loads(os.pread(file, 1000, 0))
@@ -111,26 +112,9 @@ def _read(path: Path) -> Beat | None:
 
 
 def _clear_dead(path: Path) -> None:
-    with contextlib.suppress(OSError), _opened(path) as file:
-        if not _is_held(file):
+    with contextlib.suppress(OSError), opened(path) as file:
+        if not is_held(file):
             path.unlink(missing_ok=True)
-
-
-def _is_held(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
 
 
 def _host() -> str:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from api.core.living import is_held, opened
+
 _MAGIC = b"SPL1"
 _HEAD = struct.Struct("<4s5I")
 _COUNTERS = struct.Struct("<6q")
@@ -138,14 +140,9 @@ def read_loads(folder: Path, *, tidy: bool = True) -> list[WorkerLoad]:
 
 
 def _read(path: Path, tidy: bool) -> WorkerLoad | None:
-    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with opened(path) as file:
+        if is_held(file):
             return WorkerLoad.unpack(os.pread(file, _SIZE + 1, 0))
         if tidy:
             path.unlink(missing_ok=True)
         return None
-    finally:
-        os.close(file)

@@ -14,6 +14,7 @@ from flask import Flask, Request, Response, g, has_request_context, request
 
 from api.core.bodies import CountedBody
 from api.core.client import client_address
+from api.core.metrics.requests import FOLLOW
 from api.core.registry import service
 from api.core.sampling import RedirectSample
 from api.core.tracing.context import read_traceparent
@@ -90,7 +91,7 @@ def _finish(
 def _tell_when_over(sample: RedirectSample, asked: Request, about: Any, response: Response) -> None:
     """Write the line of a request once its answer is made; of a stream, once that has ended."""
     level, share = logging.INFO, None
-    if asked.endpoint == "redirects.follow" and response.status_code < 500:
+    if asked.endpoint == FOLLOW and response.status_code < 500:
         # Too frequent for a line each; its click is its record.
         level, share = (logging.INFO, sample.share) if sample.takes() else (logging.DEBUG, None)
     if not _levels.isEnabledFor(level):

@@ -113,12 +113,14 @@ class JobWorker:
 
     def _count(self) -> None:
         """Keep asking how many jobs wait."""
+        dialled = self._celery.connection_for_read()
+        failures = (*dialled.connection_errors, *dialled.channel_errors, OSError)
         while not self._stopping.wait(_COUNT_SECONDS):
             try:
                 with self._celery.connection_for_read() as connection:
                     queue = self._settings.jobs_queue
                     told = connection.default_channel.queue_declare(queue, passive=True)
-            except (*self._celery.connection_for_read().connection_errors, OSError):
+            except failures:
                 self._meter.queues = {}
                 continue
             # Lists in Redis do not tell who takes from them.

@@ -6,7 +6,6 @@ same from every process (the spool, how busy the workers are) is looked at when 
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from api.core.metrics.requests import RequestMeter
 from api.core.metrics.sharing import Sharing
 from api.operations.load import LoadMetrics, policy_of
 from api.operations.serving import MetricsPort
+from api.operations.tokens import is_token
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -95,9 +95,7 @@ class MetricsService:
 
     def knows(self, token: str | None) -> bool:
         """Whether who brings this token may see how the installation is."""
-        if self._token is None:
-            return False
-        return hmac.compare_digest((token or "").encode(), self._token.encode())
+        return self._token is not None and is_token(token, self._token)
 
     def write(self) -> bytes:
         """All metrics, as text."""

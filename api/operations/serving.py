@@ -7,7 +7,6 @@ that finds the port free does; when it ends, another takes it.
 from __future__ import annotations
 
 import errno
-import hmac
 import logging
 import socket
 import threading
@@ -15,6 +14,10 @@ from collections.abc import Callable, Iterable
 from socketserver import ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from werkzeug.datastructures import Authorization
+
+from api.operations.tokens import is_token
 
 log = logging.getLogger(__name__)
 
@@ -77,9 +80,8 @@ class MetricsPort:
     def _lets_in(self, given: str) -> bool:
         if self._token is None:
             return True
-        scheme, _, token = given.partition(" ")
-        right = hmac.compare_digest(token.strip().encode(), self._token.encode())
-        return scheme.lower() == "bearer" and right
+        told = Authorization.from_header(given)
+        return told is not None and told.type == "bearer" and is_token(told.token, self._token)
 
 
 class _Server(ThreadingMixIn, WSGIServer):

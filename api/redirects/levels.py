@@ -95,8 +95,7 @@ class TargetLevels:
             if found.ageing:
                 self._refreshes.soon(key)
             entry = self._cache.get(key)
-            age = time.monotonic() - entry.read_at if entry is not None else 0.0
-            return _located(shared, REDIS)._replace(age_seconds=age)
+            return _located(shared, REDIS, _age_of(entry) if entry else 0.0)
         try:
             row, level, _ = self._query(key, found)
         except Unavailable:
@@ -143,7 +142,7 @@ class TargetLevels:
         if entry is None or time.monotonic() >= entry.usable_until:
             return None
         self._cache.retain(key, entry, _RETRY_SECONDS)
-        return Located(entry.target, STALE, time.monotonic() - entry.read_at)
+        return Located(entry.target, STALE, _age_of(entry))
 
     def _ask_replica(self, key: str, generation: int) -> Located | None:
         """What a replica holds, which may lag: for a moment, and for this process alone."""
@@ -162,9 +161,12 @@ class TargetLevels:
 
 
 def _kept(entry: Entry) -> Located:
-    age = time.monotonic() - entry.read_at
-    return Located(entry.target, STALE if entry.stale else PROCESS, age)
+    return Located(entry.target, STALE if entry.stale else PROCESS, _age_of(entry))
 
 
-def _located(target: Target | None, level: str) -> Located:
-    return NOWHERE if target is None else Located(target, level)
+def _located(target: Target | None, level: str, age_seconds: float = 0.0) -> Located:
+    return NOWHERE if target is None else Located(target, level, age_seconds)
+
+
+def _age_of(entry: Entry) -> float:
+    return time.monotonic() - entry.read_at

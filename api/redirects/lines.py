@@ -10,12 +10,11 @@ from typing import TypeAlias
 
 import orjson
 
+from api.core.metrics.requests import PREPARED
 from api.core.sampling import RedirectSample
 from api.core.tracing.context import read_traceparent
 from config.logging import REQUEST_LOGGER, write_request_line
 
-# The answer was ready before anybody asked, as logs and metrics call it.
-PREPARED = "prepared"
 _ROUTE = "/<slug:slug>"
 _TRACEPARENT = re.compile(rb"(?i)\r\ntraceparent: *([!-~]+)\r\n")
 _REQUEST_ID = re.compile(rb"\r\nX-Request-ID: ([!-~]+)\r\n")

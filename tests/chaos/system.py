@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from api.core.embedded.errors import EmbeddedError
 from api.core.embedded.postgres import EmbeddedPostgres
 from api.core.embedded.supervisor import Service, StopRequested, StopSignals
 from api.core.embedded.valkey import EmbeddedValkey
-from tests.running import ROOT, children_of, clean_environ
+from tests.running import ROOT, children_of, clean_environ, is_ready
 from tests.services import rabbitmq
 from tests.services.network import free_ports
 
@@ -266,14 +266,7 @@ class PrivateSystem:
         )
 
     def _answers(self) -> bool:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ready(self.port)
 
 
 @contextmanager

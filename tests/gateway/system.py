@@ -9,12 +9,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from api.core.embedded import processes
 from api.operations.gateway.nginx import find_program
-from tests.running import ROOT, clean_environ, wait_until
+from tests.running import ROOT, clean_environ, is_ready, wait_until
 from tests.services import nginx
 from tests.services.certificates import Authority, Certificate
 from tests.services.network import free_ports
@@ -87,14 +86,7 @@ class Server(Part):
     def answers(self) -> bool:
         """Whether it says that it is ready."""
         assert self.process is not None and self.process.poll() is None, self.log.read_text()
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ready(self._port)
 
     def restart(self) -> None:
         """Stop it and start it again."""

@@ -9,13 +9,13 @@ import signal
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
-from http.client import HTTPConnection, HTTPException, RemoteDisconnected
+from http.client import HTTPConnection, RemoteDisconnected
 from pathlib import Path
 
 from tests.gateway.client import Answer, read
 from tests.gateway.load import IDEMPOTENT, Load
 from tests.gateway.system import Server
-from tests.running import BROWSER, children_of, wait_until
+from tests.running import BROWSER, children_of, is_ready, wait_until
 from tests.services.network import free_ports
 
 _END_SECONDS = 40.0
@@ -64,14 +64,7 @@ class DirectServer(Server):
 
     def answers(self) -> bool:
         """Whether it says that it is ready."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
-        try:
-            connection.request("GET", "/health/ready")
-            return connection.getresponse().status == 200
-        except (OSError, HTTPException):
-            return False
-        finally:
-            connection.close()
+        return is_ready(self.port)
 
     def create_link(self, key: Mapping[str, str]) -> str:
         """A new link; its slug."""

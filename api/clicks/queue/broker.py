@@ -125,9 +125,7 @@ class Broker:
         connection = self.connect(self.timeout_seconds)
         try:
             with within(connection, self.timeout_seconds):
-                declared = connection.channel().queue_declare(self.queue, passive=True)
-                count: int = declared.method.message_count
-                return count
+                return self.count_waiting(connection.channel())["clicks"][0]
         finally:
             close_quietly(connection)
 

@@ -25,6 +25,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Sample
 
+from api.core.living import is_held, opened
+
 _LOCK = "lock"
 # Whose name is no process id: what dead processes have counted.
 _NOBODY = "0"
@@ -142,14 +144,14 @@ class AllProcesses(Collector):
             return
         clear_dead(self._folder)
         rules: Any = MultiProcessCollector
-        for metric in _parse(_read_all(self._folder)).values():
+        for metric in _parse(read_files(self._folder)).values():
             time.sleep(0)
             yield from rules._accumulate_metrics({metric.name: metric}, True)
 
 
-def _read_all(folder: Path) -> dict[str, bytes]:
-    """The files of one moment, whole: nothing is added up meanwhile. Without a pause, as who comes
-    in between would wait for a lock that this process has."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The files of one moment by their names: nothing is added up meanwhile. Without a pause,
+    as who comes in between would wait for a lock that this process has."""
     with _locked(folder, fcntl.LOCK_SH):
         found = {}
         for path in sorted(folder.glob("*.db")):
@@ -163,7 +165,7 @@ def _parse(files: dict[str, bytes]) -> dict[str, Metric]:
     metrics: dict[str, Any] = {}
     for stem, data in files.items():
         kind, *how = stem.split("_")
-        for number, (key, value, moment, _) in enumerate(_read_values(data)):
+        for number, (key, value, moment, _) in enumerate(read_values(data)):
             if number % _VALUES_A_TURN == 0:
                 time.sleep(0)
             metric_name, name, labels, meaning = json.loads(key)
@@ -179,7 +181,12 @@ def _parse(files: dict[str, bytes]) -> dict[str, Metric]:
     return metrics
 
 
-def _read_values(data: bytes) -> Iterator[tuple[str, float, float, int]]:
+def read_values(data: bytes) -> Iterator[tuple[str, float, float, int]]:
+    """What is in a file: keys, values, moments and places.
+
+    Raises:
+        RuntimeError, ValueError, struct.error: it is no file of ours.
+    """
     read: Any = _read_all_values
     yield from read(data)
 
@@ -259,16 +266,10 @@ def _is_dead(path: Path) -> bool:
     if _name_of(path) == _NOBODY:
         return False
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with opened(path) as file:
+            return not is_held(file)
     except FileNotFoundError:
         return False
-    try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True
 
 
 def _not_added_up(metric: Metric) -> Iterator[Sample]:

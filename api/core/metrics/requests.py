@@ -11,16 +11,15 @@ from flask import Request
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from api.core.metrics import bounds
 from api.core.metrics.families import Histogram, counter, histogram
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _UNMATCHED, _OTHER = "unmatched", "other"
-_REQUEST_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-_REDIRECT_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.5)
 _AGE_BOUNDS = (0.1, 1, 5, 15, 30, 60, 300, 3600, 86_400)
 # The answer was ready before anybody asked.
 PREPARED = "prepared"
-REDIRECTS = "redirects.follow"
+FOLLOW = "redirects.follow"
 
 
 class RedirectMeter(Collector):
@@ -28,7 +27,7 @@ class RedirectMeter(Collector):
 
     def __init__(self) -> None:
         self._numbers: Counter[tuple[str, str]] = Counter()
-        self._durations = Histogram(_REDIRECT_BOUNDS)
+        self._durations = Histogram(bounds.REDIRECTS)
         self._ages = Histogram(_AGE_BOUNDS)
         # By the three digits of the status, as they stand in the answers.
         self._prepared: dict[bytes, int] = {}
@@ -96,7 +95,7 @@ class RequestMeter(Collector):
         self._numbers[method, route, str(status)] += 1
         durations = self._durations.get((method, route))
         if durations is None:
-            durations = self._durations[method, route] = Histogram(_REQUEST_BOUNDS)
+            durations = self._durations[method, route] = Histogram(bounds.REQUESTS)
         durations.observe(seconds)
 
     def describe(self) -> list[Metric]:
@@ -119,4 +118,4 @@ class RequestMeter(Collector):
         )
 
 
-_VISITS = frozenset((REDIRECTS, "redirects.follow_with_password"))
+_VISITS = frozenset((FOLLOW, "redirects.follow_with_password"))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hmac
 from collections import OrderedDict
 
 from werkzeug.datastructures import Authorization
 
 from api.core.errors import DomainError, NotFound
 from api.core.limits import AddressLimits
+from api.operations.tokens import is_token
 
 OFF, PRIVATE, PUBLIC = "off", "private", "public"
 TRIES = "status-token"
@@ -54,7 +54,7 @@ class StatusAccess:
             if self._page == PUBLIC:
                 return False
             raise TokenNeeded
-        right = hmac.compare_digest(password.encode(), self._token.encode())
+        right = is_token(password, self._token)
         # Also the right one is a try, or guessing would go on past the limit and still succeed.
         if not right or address not in self._known:
             self._known.pop(address, None)

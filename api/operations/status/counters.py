@@ -14,10 +14,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from prometheus_client.mmap_dict import MmapedDict
-
+from api.core.metrics import bounds
+from api.core.metrics.files import read_files, read_values
 from api.operations.status.figures import Figures, add
 
 
@@ -31,14 +31,9 @@ class Times(NamedTuple):
 GENERATION = "generation"
 # Counted in files of their own, which nobody makes anew.
 LASTING = frozenset({"clicks_lost"})
-REDIRECT_TIME = Times(
-    "redirect_time.",
-    (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2.5),
-)
-CALL_TIME = Times(
-    "call_time.", (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
-)
-CLICK_DELAY = Times("click_delay.", (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600))
+REDIRECT_TIME = Times("redirect_time.", bounds.REDIRECTS)
+CALL_TIME = Times("call_time.", bounds.REQUESTS)
+CLICK_DELAY = Times("click_delay.", bounds.CLICK_DELAYS)
 
 
 class _Entry(NamedTuple):
@@ -103,18 +98,17 @@ class CounterFiles:
         counted: Figures = {}
         if self._folder.is_dir():
             counted[GENERATION] = self._generation()
-        for kind in ("counter", "histogram"):
-            for path in sorted(self._folder.glob(f"{kind}_*.db")):
-                add(counted, self._read_file(path))
+            for data in self._files("counter_", "histogram_"):
+                add(counted, self._read_file(data))
         return counted
 
     def pools(self) -> Figures:
         """How much of the connections that a process keeps is in use, and who waits for one, where
         it is most."""
         found: Figures = {}
-        for path in sorted(self._folder.glob("gauge_livesum_*.db")):
+        for data in self._files("gauge_livesum_"):
             pools: dict[str, dict[str, float]] = defaultdict(dict)
-            for key, value in self._values(path):
+            for key, value in self._values(data):
                 if key.startswith(_POOL):
                     metric, _, labels = json.loads(key)[:3]
                     pools[json.dumps(labels)][metric.removeprefix(_POOL_NAME)] = value
@@ -124,24 +118,30 @@ class CounterFiles:
                 add(found, {"max.pool_share": share, "max.pool_waiting": waiting})
         return found
 
-    def _read_file(self, path: Path) -> Figures:
+    def _files(self, *beginnings: str) -> list[bytes]:
+        """Those whose names begin so, as they are at one moment."""
+        if not self._folder.is_dir():
+            return []
+        found = read_files(self._folder)
+        return [data for name, data in found.items() if name.startswith(beginnings)]
+
+    def _read_file(self, data: bytes) -> Figures:
         counted: Figures = {}
-        for key, value in self._values(path):
+        for key, value in self._values(data):
             for field in _fields_of(key):
                 counted[field] = counted.get(field, 0.0) + value
         return counted
 
-    def _values(self, path: Path) -> list[tuple[str, float]]:
+    def _values(self, data: bytes) -> list[tuple[str, float]]:
         """All that is in a file; nothing if that cannot be read now."""
-        files: Any = MmapedDict
         found = []
         try:
-            for number, (key, value, *_) in enumerate(files.read_all_values_from_file(str(path))):
+            for number, (key, value, *_) in enumerate(read_values(data)):
                 if number % _VALUES_A_TURN == 0:
                     self._pause()
                 found.append((key, value))
-        except (OSError, RuntimeError, ValueError, LookupError, struct.error):
-            return []  # of a process that has just begun, or is adding a name: it is read later
+        except (RuntimeError, ValueError, LookupError, struct.error):
+            return []  # of a process that is adding a name: it is read later
         return found
 
     def _generation(self) -> float:

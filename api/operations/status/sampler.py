@@ -5,9 +5,7 @@ Of all processes of a host one does it: the one that holds the lock of the folde
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ from pathlib import Path
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from api.core.embedded.locks import ProcessLock
 from api.operations.status.counters import GENERATION, growth
 from api.operations.status.figures import Figures, add
 from api.operations.status.local import MinuteFiles, read_json, write_json
@@ -57,7 +56,7 @@ class Sampler:
         self._seconds = seconds
         self._stands_in = stands_in
         self._sampled = 0.0
-        self._lock: int | None = None
+        self._lock = ProcessLock(folder / "lock")
         self._unsent: dict[int, Figures] = {}
         self._stopped = threading.Event()
         self._failing = False
@@ -151,19 +150,8 @@ class Sampler:
             del self._unsent[waiting]
 
     def _take_lock(self) -> bool:
-        if self._lock is not None:
-            return True
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            return False
-        self._lock = file
-        return True
+        return self._lock.acquire()
 
     def _let_go(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
