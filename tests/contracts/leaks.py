@@ -32,6 +32,10 @@ _SIGNS = {
 # Where a list goes on. Its signature is chance, in which any short word may stand: what was signed
 # is looked at, as whoever gets it can read it.
 _CURSOR = re.compile(r'(cursor(?:=|":\s*"))([\w-]+)\.[\w-]{43}(?![\w-])')
+# What else is chance from beginning to end, where it stands: cookies, nonces, tokens of forms.
+_CHANCE = re.compile(
+    r'(signpost_\w+=|[\s\']nonce(?:-|=")|name="form_token" value=")[\w./+=-]{16,}(?=[;\s\'"])'
+)
 # The one word that an answer may have of its server.
 _SERVER = re.compile(r"^Server: gunicorn\r$", re.MULTILINE)
 
@@ -44,6 +48,7 @@ def leaks_in(answer: bytes, environ: Mapping[str, str]) -> list[str]:
     found = []
     text = _SERVER.sub("", answer.decode("utf-8", "replace"))
     text = _CURSOR.sub(lambda found: found[1] + _content_of(found[2]), text)
+    text = _CHANCE.sub(r"\1", text)
     for kind, pattern in _SIGNS.items():
         if match := re.search(pattern, text):
             found.append(f"{kind}: {match[0]!r}")

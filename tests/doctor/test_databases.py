@@ -17,7 +17,7 @@ from tests.caller import Caller
 from tests.doctor.asking import bad, examine, execute, make_months
 from tests.running import clean_environ
 
-_GOOD_SECRET = "p7Vn2-Xq9Lk4_Rt6Wz8Yb1Cd3Fg5Hj0Mm"
+_GOOD_SECRET = "p7Vn2-Xq9Lk4_Rt6Wz8Yb1Cd3Fg5Hj0Mm"  # pragma: allowlist secret
 
 
 def test_what_is_wrong_in_a_database_is_named(home: Path, database: str) -> None:

@@ -22,7 +22,7 @@ from config.settings import Settings
 from tests.redirects.test_fast_path import PLAIN, REQUEST, answers, cache, know, renewals
 
 __all__ = ["answers", "cache", "know", "renewals"]
-_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
 
 
 @pytest.fixture

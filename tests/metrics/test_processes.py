@@ -175,6 +175,8 @@ def test_paths_and_methods_make_no_series(site: RunningSignpost) -> None:
 
 
 def test_only_who_knows_the_token_may_look(site: RunningSignpost, own_port: int) -> None:
+    # Whoever served it may just have ended; another takes it over within seconds.
+    wait_until(lambda: fetch_quietly(own_port), 20)
     for port in (site.port, own_port):
         assert fetch(port, token=None)[0] == 401
         assert fetch(port, token="another token of these tests")[0] == 401

@@ -32,7 +32,7 @@ from tests.reports.ingest import KEY, Ingest, ingesting
 from tests.running import ROOT, clean_environ
 from tests.services.network import free_ports
 
-TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"  # pragma: allowlist secret
 TRACEPARENT = f"00-{TRACE}-00f067aa0ba902b7-01"
 # Sent with each request that fails; none of it may be told.
 SECRETS = [

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import atheris
+import psutil  # noqa: F401 - it compiles expressions of bytes that atheris cannot take apart
 
 # Before expressions are compiled: how far one matched is coverage, too.
 atheris.enabled_hooks.add("RegEx")
