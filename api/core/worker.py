@@ -142,6 +142,8 @@ class Acceptor(StreamServer):  # type: ignore[misc]
     """Takes, before it ends, the connections that the kernel has accepted for us: where no other
     process listens they would be reset, some with a request sent."""
 
+    handle: Callable[..., None]
+
     def close(self) -> None:
         """Take what waits, and listen no more."""
         if self.closed:
@@ -149,7 +151,10 @@ class Acceptor(StreamServer):  # type: ignore[misc]
         with contextlib.suppress(OSError):
             while not self.full() and (accepted := self.do_read()):
                 self.do_handle(*accepted)
+        # gevent forgets it here, and over TLS asks for it only when a connection's turn comes.
+        handle = self.handle
         super().close()
+        self.handle = handle
 
 
 def _shake_hands(client: ssl.SSLSocket) -> bool:

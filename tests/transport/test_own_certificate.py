@@ -17,6 +17,7 @@ import gevent
 import gevent.socket
 import gevent.ssl
 import pytest
+from gevent.pool import Pool
 
 from api.core import worker
 from config.settings import Settings
@@ -164,6 +165,29 @@ def test_who_does_not_agree_on_tls_in_time_is_cut_off(
     assert time.monotonic() - started < 5
     silent.close()
     client.close()
+
+
+def test_who_came_just_before_the_end_is_served(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    issued = authority.issue("localhost")
+    context = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(issued.certificate, issued.key)
+    trusting = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.load_verify_locations(authority.file)
+    listener = gevent.socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    acceptor = worker.Acceptor(
+        listener,
+        handle=lambda client, _: client.sendall(b"here"),
+        spawn=Pool(),
+        ssl_context=context,
+    )
+    acceptor.start()
+    with gevent.socket.create_connection(listener.getsockname(), 10) as connection:
+        acceptor.close()  # the connection is taken, and its turn has not come yet
+        with trusting.wrap_socket(connection, server_hostname="localhost") as secured:
+            assert secured.recv(16) == b"here"
 
 
 def test_start_says_where_it_is(tmp_path: Path) -> None:

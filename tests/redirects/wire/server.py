@@ -80,7 +80,8 @@ class WebServer:
     @property
     def errors(self) -> list[str]:
         """What went wrong in its own opinion."""
-        return [line for line in self.log.splitlines() if '"level":"error"' in line]
+        levels = '"level":"error"', '"level":"critical"'
+        return [line for line in self.log.splitlines() if any(level in line for level in levels)]
 
     @property
     def worker(self) -> int:
