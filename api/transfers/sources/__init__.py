@@ -1,0 +1,1 @@
+"""Links of other shorteners, from their exports and APIs: read as rows, and sent to a Signpost."""

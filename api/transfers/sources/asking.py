@@ -1,0 +1,126 @@
+"""A polite client of somebody else's API: a few calls a second, again when it is busy, and within
+bounds of time and size."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+import orjson
+import urllib3
+from urllib3.exceptions import HTTPError
+
+from api.transfers.sources.errors import NotAnswered
+
+USER_AGENT = "Signpost import"
+_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
+_MAX_BYTES = 64 << 20
+_BUSY = frozenset((429, 500, 502, 503, 504))
+_TRIES = 7
+_LONGEST_WAIT_SECONDS = 300.0
+
+
+class Asker:
+    """Asks one service; not for threads."""
+
+    def __init__(
+        self,
+        headers: Mapping[str, str],
+        per_second: float,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        self._pause = 1 / per_second
+        self._sleep = sleep
+        self._next = 0.0
+        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
+
+    def get(self, url: str, query: Mapping[str, Any]) -> dict[str, Any]:
+        """The JSON object that is answered.
+
+        Raises:
+            NotAnswered: the service refuses, or does not answer after several tries.
+        """
+        return self._ask("GET", f"{url}?{urlencode(query)}", None)
+
+    def post(self, url: str, form: Mapping[str, Any]) -> dict[str, Any]:
+        """The same, for what must not be in an address, as that is logged."""
+        return self._ask("POST", url, urlencode(form))
+
+    def _ask(self, method: str, url: str, form: str | None) -> dict[str, Any]:
+        reason = ""
+        for attempt in range(_TRIES):
+            self._wait_turn()
+            asked_for = None
+            try:
+                status, headers, body = self._once(method, url, form)
+            except HTTPError as error:
+                reason = _first_line(error)
+            else:
+                if status not in _BUSY:
+                    return _read(url, status, body)
+                reason = f"it answers {status}"
+                asked_for = retry_after(headers.get("Retry-After"))
+            if attempt + 1 < _TRIES:
+                self._sleep(min(asked_for or 2.0**attempt, _LONGEST_WAIT_SECONDS))
+        raise NotAnswered(f"{_place(url)} was asked {_TRIES} times: {reason}")
+
+    def _once(
+        self, method: str, url: str, form: str | None
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        headers = dict(self._headers)
+        if form is not None:
+            headers["Content-Type"] = "application/x-www-form-urlencoded"
+        answer = self._http.request(
+            method, url, body=form, headers=headers, redirect=False, preload_content=False
+        )
+        try:
+            body = answer.read(_MAX_BYTES + 1, decode_content=True)
+        finally:
+            answer.release_conn()
+        if len(body) > _MAX_BYTES:
+            raise NotAnswered(f"{_place(url)} answers with more than {_MAX_BYTES >> 20} MiB")
+        return answer.status, answer.headers, body
+
+    def _wait_turn(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            self._sleep(self._next - now)
+        self._next = max(now, self._next) + self._pause
+
+
+def retry_after(value: str | None) -> float | None:
+    """Seconds that a service asks us to wait (RFC 9110 section 10.2.3); None if it says nothing."""
+    if not value:
+        return None
+    try:
+        return max(0.0, urllib3.Retry().parse_retry_after(value))
+    except urllib3.exceptions.InvalidHeader:
+        return None
+
+
+def _read(url: str, status: int, body: bytes) -> dict[str, Any]:
+    place = _place(url)
+    if status in (401, 403):
+        raise NotAnswered(f"{place} refuses the key ({status})")
+    if 300 <= status < 400:
+        raise NotAnswered(f"{place} leads elsewhere ({status}): give the address that it leads to")
+    if status != 200:
+        raise NotAnswered(f"{place} answers {status}: is it the address of the service?")
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        content = None
+    if not isinstance(content, dict):
+        raise NotAnswered(f"{place} answers without JSON: is it the address of the service?")
+    return content
+
+
+def _place(url: str) -> str:
+    return url.partition("?")[0]
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
