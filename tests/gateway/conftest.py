@@ -19,7 +19,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture(scope="session")
-def system(
+def started(
     authority: Authority, environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[System]:
     """One for all tests of this process: it takes seconds to start."""
@@ -30,8 +30,17 @@ def system(
         yield running
 
 
+@pytest.fixture
+def system(started: System) -> System:
+    """The same, with all servers ready: a test before may have left some of them starting, and
+    where that is both of a kind the gateway answers 502, and is right."""
+    for server in started.servers:
+        server.wait()
+    return started
+
+
 @pytest.fixture(scope="session")
-def api(system: System, identity: IdentityService) -> ApiClient:
+def api(started: System, identity: IdentityService) -> ApiClient:
     workspace = identity.create_workspace("Gateway").id
     _, key = identity.create_key(workspace, name="Gateway")
-    return ApiClient(system.gateway, key)
+    return ApiClient(started.gateway, key)

@@ -14,8 +14,6 @@ from tests.gateway.system import System
 
 @pytest.fixture
 def load(system: System, api: ApiClient) -> Iterator[Load]:
-    for server in system.servers:
-        server.wait()
     made = Load(system.gateway, api.headers, [api.create_link()["slug"] for _ in range(4)])
     time.sleep(0.5)
     try:
