@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
 from api.app import create_app
 from api.core.requests import REQUEST_ID
 from api.core.slugs import RESERVED
-from api.operations.gateway.configuration import API_SEGMENTS
+from api.operations.gateway.configuration import API_SEGMENTS, API_STREAMS
 from config.settings import Settings
 from tests.gateway.client import ApiClient, Connection, ask, ask_plainly
 from tests.gateway.system import HOST, System
-from tests.running import BROWSER
+from tests.running import BROWSER, ROOT
+
+# What is as long as there are links, clicks or time.
+STREAMED = {
+    "application/gzip",
+    "application/octet-stream",
+    "application/vnd.apache.parquet",
+    "application/x-ndjson",
+    "application/x-tar",
+    "application/zip",
+    "text/csv",
+    "text/event-stream",
+}
 
 
 def first_segments(environ: dict[str, str], service: str) -> set[str]:
@@ -29,6 +43,24 @@ def test_gateway_knows_which_paths_are_the_apis(environ: dict[str, str]) -> None
     assert api - {"metrics"} <= set(API_SEGMENTS)
     assert not (redirect - everywhere) & set(API_SEGMENTS)
     assert set(API_SEGMENTS) <= RESERVED  # nobody's slug is taken from the redirects
+
+
+def test_gateway_knows_which_answers_and_bodies_go_on() -> None:
+    described = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))
+    streams = {
+        re.sub(r"{.*?}", "1", path)
+        for path, operations in described["paths"].items()
+        for operation in operations.values()
+        if isinstance(operation, dict) and STREAMED & content_types(operation)
+    }
+    assert "/api/v1/live" in streams
+    assert [path for path in streams if not re.search(API_STREAMS, path)] == []
+
+
+def content_types(operation: dict[str, Any]) -> set[str]:
+    """Of what is sent and of what is answered."""
+    parts = [operation.get("requestBody", {}), *operation.get("responses", {}).values()]
+    return {kind for part in parts for kind in part.get("content", {})}
 
 
 def test_each_path_reaches_its_service(system: System, api: ApiClient) -> None:

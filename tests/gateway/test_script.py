@@ -130,3 +130,12 @@ def test_home_that_nginx_cannot_enter_is_told(gateway: Gateway, tmp_path: Path) 
     assert closed_to_workers(gateway.home, None) is not None
     done = gateway.write("--check", GATEWAY_USER="nobody")
     assert "nginx's workers cannot enter" in done.stderr
+
+
+def test_documents_name_switches_that_there_are() -> None:
+    template = (TEMPLATES / "nginx.conf.j2").read_text(encoding="utf-8")
+    switches = set(re.findall(r"-f .*/(maintenance\S*?)\"", template))
+    assert switches == {"maintenance.api", "maintenance.redirect"}
+    for path in (ROOT / "docs").glob("*.md"):
+        named = set(re.findall(r"/(maintenance[.\w*]*)", path.read_text(encoding="utf-8")))
+        assert named <= {*switches, "maintenance.*"}, path.name

@@ -17,6 +17,9 @@ from config.settings import Settings, SettingsError
 
 # First segments of what the API answers; all else is a slug. A test holds this to the routes.
 API_SEGMENTS = (".well-known", "api", "docs", "health", "oauth", "status")
+# What of it goes on for as long as it takes, in or out; held to what the API says of itself.
+API_STREAMS = r"^/api/v1/(?:live$|links/[0-9]+/live$|(?:imports|exports)(?:/|$))"
+_STREAM_PAUSE_SECONDS = 60.0
 # What nginx refuses or misses itself: when to come again, and what a visitor is told.
 _SOON, _LATER = "1", "30"
 _ERRORS = {
@@ -110,6 +113,7 @@ def render(
             # nginx warns, and looks slowly, where its table of names is too small.
             names_hash=max(512, 1 << (2 * names).bit_length()),
             api_segments="|".join(map(re.escape, API_SEGMENTS)),
+            api_streams=API_STREAMS,
             errors=[_answer(status, *told) for status, told in _ERRORS.items()],
             https_port=""
             if settings.gateway_https_port == 443
@@ -120,6 +124,7 @@ def render(
             api_seconds=_whole(max(settings.gunicorn_timeout_seconds, 30) + 5),
             live_seconds=_whole(4 * settings.live_heartbeat_seconds),
             client_ms=int(1000 * settings.gateway_client_seconds),
+            stream_ms=int(1000 * max(settings.gateway_client_seconds, _STREAM_PAUSE_SECONDS)),
             connect_ms=int(1000 * settings.gateway_connect_seconds),
         )
     )
