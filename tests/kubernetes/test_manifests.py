@@ -11,7 +11,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from api.operations.gateway.configuration import API_SEGMENTS
+from api.operations.gateway.configuration import API_SEGMENTS, API_STREAMS
 from config.settings import Settings
 from tests.kubernetes.building import FOREIGN, Document, build, of_kind, ours, pods
 from tests.running import ROOT
@@ -161,18 +161,33 @@ def test_nobody_reaches_anybody_without_a_policy(documents: list[Document]) -> N
 
 
 def test_ingress_sends_requests_where_the_gateway_does(documents: list[Document]) -> None:
-    (ingress,) = of_kind(documents, "Ingress").values()
     services = of_kind(documents, "Service")
-    (rule,) = ingress["spec"]["rules"]
-    assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
-    paths = {}
-    for path in rule["http"]["paths"]:
-        service = path["backend"]["service"]
-        known = {port["name"] for port in services[service["name"]]["spec"]["ports"]}
-        assert service["port"]["name"] in known
-        paths[path["path"]] = service["name"]
-    assert paths.pop("/") == "signpost-redirect"
-    assert paths == {f"/{segment}": "signpost-api" for segment in API_SEGMENTS}
+    hosts, paths = set(), {}
+    for ingress in of_kind(documents, "Ingress").values():
+        (rule,) = ingress["spec"]["rules"]
+        assert ingress["spec"]["tls"][0]["hosts"] == [rule["host"]]
+        hosts.add(rule["host"])
+        for path in rule["http"]["paths"]:
+            service = path["backend"]["service"]
+            known = {port["name"] for port in services[service["name"]]["spec"]["ports"]}
+            assert service["port"]["name"] in known
+            assert path["path"] not in paths
+            paths[path["path"]] = service["name"], ingress["metadata"]["annotations"]
+    assert len(hosts) == 1
+    redirect, _ = paths.pop("/")
+    assert redirect == "signpost-redirect"
+    assert {service for service, _ in paths.values()} == {"signpost-api"}
+    # Bodies of any size are let through where the gateway lets them.
+    streams = {path for path in paths if re.search(API_STREAMS, path)}
+    assert streams == {"/api/v1/exports", "/api/v1/imports"}
+    for path in streams:
+        _, told = paths.pop(path)
+        assert told["nginx.ingress.kubernetes.io/proxy-body-size"] == "0"
+        assert told["nginx.ingress.kubernetes.io/proxy-request-buffering"] == "off"
+    assert set(paths) == {f"/{segment}" for segment in API_SEGMENTS}
+    assert {told["nginx.ingress.kubernetes.io/proxy-buffering"] for _, told in paths.values()} == {
+        "off"
+    }
 
 
 def test_whatever_selects_pods_finds_some(documents: list[Document]) -> None:
