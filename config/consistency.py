@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from config.declaring import SettingsError
+from config.groups.databases import DatabaseSettings
 from config.groups.server import SERVICES, ServerSettings
+from config.groups.transfers import TransferSettings
 from config.plans import by_name
 from config.redis_urls import is_cluster, unverified
 
@@ -48,9 +50,22 @@ def checked(values: dict[str, Any]) -> dict[str, Any]:
         raise SettingsError("TLS_KEY: There is no TLS_CERTIFICATE that it belongs to.")
     if values.get("otel_exporter_otlp_endpoint") and not find_spec("opentelemetry"):
         raise SettingsError(f"OTEL_EXPORTER_OTLP_ENDPOINT: {_NO_OPENTELEMETRY}")
+    _settle_exports(values)
     names = by_name(values.get("plans", ()))
     if values.get("default_plan", "standard") not in names:
         raise SettingsError(f"DEFAULT_PLAN: No such plan; there are: {', '.join(names)}.")
     home = Path(values.get("signpost_home", "var"))
     values["signpost_home"] = home.expanduser().resolve()
     return values
+
+
+def _settle_exports(values: dict[str, Any]) -> None:
+    """Leave connections to others."""
+    pool = sum(
+        values.get(name, getattr(DatabaseSettings, name))
+        for name in ("db_pool_size", "db_max_overflow")
+    )
+    # With a small pool, fewer than the default.
+    fewest = max(pool - 1, 1)
+    if values.setdefault("export_streams", min(TransferSettings.export_streams, fewest)) > fewest:
+        raise SettingsError(f"EXPORT_STREAMS: Must be less than the {pool} connections of a pool.")

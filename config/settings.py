@@ -25,6 +25,7 @@ from config.groups.queues import QueueSettings
 from config.groups.security import SecuritySettings
 from config.groups.server import SERVICES, ServerSettings
 from config.groups.telemetry import TelemetrySettings
+from config.groups.transfers import TransferSettings
 from config.plans import Plan, by_name
 from config.private_files import make_once
 from config.providers import provided
@@ -38,6 +39,7 @@ GROUPS = (
     SecuritySettings,
     LinkSettings,
     ClickSettings,
+    TransferSettings,
     TelemetrySettings,
     ErrorSettings,
     GatewaySettings,
@@ -53,6 +55,7 @@ class Settings(
     SecuritySettings,
     LinkSettings,
     ClickSettings,
+    TransferSettings,
     TelemetrySettings,
     ErrorSettings,
     GatewaySettings,

@@ -7,6 +7,13 @@ from datetime import UTC, datetime, timedelta
 
 from api.clicks import store
 from api.clicks.enriched import EnrichedClick
+from api.clicks.exported import (
+    CLICK_FIELDS,
+    FIELDS_OF_LINKS,
+    ClickFilter,
+    ClickPlace,
+    stream_clicks_of,
+)
 from api.clicks.folder import SpoolFolder
 from api.clicks.months import next_month
 from api.clicks.raw import find_horizons, find_months, lock_clicks, stream_clicks
@@ -19,6 +26,10 @@ from api.core.pagination import Cursors
 from api.links.service import LinkService
 
 __all__ = [
+    "CLICK_FIELDS",
+    "FIELDS_OF_LINKS",
+    "ClickFilter",
+    "ClickPlace",
     "ClickRecorder",
     "ClickService",
     "EnrichedClick",
@@ -29,6 +40,7 @@ __all__ = [
     "lock_clicks",
     "next_month",
     "stream_clicks",
+    "stream_clicks_of",
 ]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -99,6 +99,13 @@ class Link(ShardTable):
             postgresql_where=text("deleted_at IS NULL"),
         ),
         Index("ix_links_search", "search", postgresql_using="gin"),
+        # What was clicked of these is exported, too.
+        Index(
+            "ix_links_deleted",
+            "workspace_id",
+            "id",
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
         # The states other than active are rare; each has its own small index, in order of id.
         Index("ix_links_disabled", "workspace_id", "id", postgresql_where=text("NOT enabled")),
         Index(

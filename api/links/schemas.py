@@ -23,13 +23,13 @@ from api.core.schemas import (
     page_of,
 )
 from api.core.slugs import MAX_LENGTH as MAX_SLUG_LENGTH
+from api.links.filter_schema import STATES, LinkFilterIn
 from api.links.metadata import complaint
 from api.links.models import Link
 from api.links.service import state_of
 from api.links.store import COLUMNS
 
 MAX_BATCH = 1_000
-_STATES = ("active", "disabled", "scheduled", "expired", "exhausted")
 _WRITABLE_STATES = ("active", "disabled")
 _STATUSES = (301, 302, 307, 308)
 _COLOUR = r"#[0-9A-Fa-f]{6}"
@@ -155,7 +155,7 @@ class LinkOut(Schema):
         required=True, metadata={"example": "https://example.com/spring?ref=mail"}
     )
     state = ma.fields.String(
-        required=True, validate=validate.OneOf(_STATES), metadata={"example": "active"}
+        required=True, validate=validate.OneOf(STATES), metadata={"example": "active"}
     )
     title = ma.fields.String(required=True, allow_none=True, metadata={"example": "Spring sale"})
     tags = ma.fields.List(ma.fields.String(), required=True, metadata={"example": ["spring"]})
@@ -188,23 +188,9 @@ class _FieldList(ma.fields.String):
         return tuple(name for name in FIELDS if name in names)
 
 
-class LinkQuery(PageQuery):
+class LinkQuery(PageQuery, LinkFilterIn):
     """The parameters of the list of links."""
 
-    q = ma.fields.String(
-        load_default=None,
-        validate=validate.Length(1, 200),
-        metadata={"description": "Words that begin words of slug, title or URL; all must occur."},
-    )
-    tag = ma.fields.String(load_default=None, validate=validate.Length(1, 50))
-    domain = ma.fields.String(load_default=None, validate=validate.Length(1, 253))
-    state = ma.fields.String(load_default=None, validate=validate.OneOf(_STATES))
-    created_after = UtcTime(
-        load_default=None, metadata={"description": "Inclusive.", "example": EXAMPLE_TIME}
-    )
-    created_before = UtcTime(
-        load_default=None, metadata={"description": "Exclusive.", "example": EXAMPLE_TIME}
-    )
     sort = ma.fields.String(
         load_default="-created_at",
         validate=validate.OneOf(("-created_at", "created_at", "-updated_at", "updated_at")),

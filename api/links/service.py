@@ -21,6 +21,7 @@ from api.limits.service import LinkQuota
 from api.links import finding, store
 from api.links.changes import COLUMN, LinkChanges, Matches, no_such_link
 from api.links.drafts import LinkDraft, LinkRules
+from api.links.exported import LINK_FIELDS, clicked_links, stream_links
 from api.links.filters import LinkFilter, words_of
 from api.links.insertion import LinkInsertion
 from api.links.places import find_places
@@ -34,14 +35,17 @@ _TRIES = 5
 _MAX_CANDIDATES = 100
 
 __all__ = [
+    "LINK_FIELDS",
     "LinkFilter",
     "LinkService",
     "SlugTaken",
     "add_clicks",
+    "clicked_links",
     "erase_clicks",
     "etag_of",
     "find_places",
     "state_of",
+    "stream_links",
 ]
 
 

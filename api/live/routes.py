@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import socket
-
 from flask import Response, request
 
 from api.core.http import Blueprint, principal, still_allowed
+from api.core.peer import Connection
 from api.core.registry import service
 from api.live.service import LiveService
 
@@ -68,38 +65,3 @@ def _watch(link_id: int | None) -> Response:
     # nginx would hold events back until its buffer is full.
     response.headers["X-Accel-Buffering"] = "no"
     return response
-
-
-class Connection:
-    """The socket of a request, as far as the server shows it."""
-
-    def __init__(self, connection: socket.socket | None) -> None:
-        self._socket = connection
-
-    def gone(self) -> bool:
-        """Whether the client has closed it: a server that only writes finds out late."""
-        if self._socket is None:
-            return False
-        timeout = self._socket.gettimeout()
-        try:
-            self._socket.settimeout(0)
-            return self._socket.recv(1, socket.MSG_PEEK) == b""
-        except (BlockingIOError, ValueError):  # ValueError: TLS cannot be looked into
-            return False
-        except OSError:
-            return True
-        finally:
-            with contextlib.suppress(OSError):
-                self._socket.settimeout(timeout)
-
-    def abort(self) -> None:
-        """End it, even while something is being sent."""
-        if self._socket is None:
-            return
-        # Through another descriptor: gevent would raise EBADF where this one is being written,
-        # which gunicorn takes for a fault of ours; EPIPE is what a client that left causes.
-        with (
-            contextlib.suppress(OSError),
-            socket.socket(fileno=os.dup(self._socket.fileno())) as connection,
-        ):
-            connection.shutdown(socket.SHUT_RDWR)

@@ -41,6 +41,8 @@ from api.stats.cached import StatsCache
 from api.stats.service import StatsService
 from api.targets import routes as targets_routes
 from api.targets.service import BlockedTargets
+from api.transfers.exports import routes as exports_routes
+from api.wiring.exports import add_exports
 from api.wiring.parts import Parts
 from config.settings import SettingsError
 
@@ -59,6 +61,7 @@ _MODULES = (
     oauth_routes,
     targets_routes,
     limits_routes,
+    exports_routes,
 )
 
 
@@ -79,6 +82,7 @@ def add_management(parts: Parts) -> None:
     parts.offer(people.identity, people.users, people.members, people.invitations)
     _add_links(parts, management.links)
     _add_live(parts, management.links)
+    add_exports(parts, management.links)
     _add_oauth(parts, people, audit)
     _add_limits(parts, management.plans)
     _add_routes(parts)

@@ -256,6 +256,8 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
     "clicks.erase_clicks": (12, lambda it: it.delete(f"/links/{it.new_link()['id']}/clicks")),
     "live.watch_workspace": (0, lambda it: it.get("/live")),
     "live.watch_link": (1, lambda it: it.get(f"/links/{it.ids['link']}/live")),
+    "exports.export_links": (2, lambda it: it.get("/exports/links")),
+    "exports.export_clicks": (2, lambda it: it.get("/exports/clicks")),
     "domains.claim_domain": (
         2,
         lambda it: it.post("/domains", {"host": f"{_new_name()}.example"}),

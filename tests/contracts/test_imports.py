@@ -14,10 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # people's asyncio servers: none of it has to do with following a link.
 HEAVY = (
     "alembic api.audit api.identity api.jobs api.limits api.links api.oauth api.operations.doctor "
-    "api.stats api.titles "
+    "api.stats api.titles api.transfers "
     "apispec authlib celery crawleruseragents cryptography.hazmat datasketches flask_caching "
-    "flask_limiter flask_smorest geoip2fast joserfc limits marshmallow numpy segno sqlalchemy.orm "
-    "ua_parser urllib3 webargs"
+    "flask_limiter flask_smorest geoip2fast joserfc limits marshmallow numpy pyarrow segno "
+    "sqlalchemy.orm ua_parser urllib3 webargs zstandard"
 ).split()
 
 

@@ -72,13 +72,16 @@ def database_of(site: RunningSignpost) -> str:
 
 @pytest.fixture(scope="module")
 def told(site: RunningSignpost) -> Scrape:
-    """After a link was made and followed."""
+    """After a link was made, followed and exported."""
     link = site.call("POST", "/api/v1/links", {"url": "http://127.0.0.1:1/"})
     connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
     for _ in range(10):
         connection.request("GET", f"/{link['slug']}", headers={"User-Agent": BROWSER})
         connection.getresponse().read()
     connection.request("GET", "/no-such-link")
+    connection.getresponse().read()
+    key = {"Authorization": f"Bearer {site.key}"}
+    connection.request("GET", "/api/v1/exports/links", headers=key)
     connection.getresponse().read()
     connection.close()
     wait_until(lambda: site.clicks(link["id"]) == 10)
@@ -88,7 +91,8 @@ def told(site: RunningSignpost) -> Scrape:
 
 def _is_all_there(now: Scrape) -> bool:
     queues = now.labels("signpost_queue_messages", "queue")
-    return queues == {"clicks", "dead", "jobs"} and now("signpost_jobs_total") > 0
+    done = now("signpost_jobs_total") > 0 and now("signpost_exports_total") > 0
+    return done and queues == {"clicks", "dead", "jobs"}
 
 
 def test_queues_and_their_ends_are_told(told: Scrape) -> None:

@@ -13,6 +13,7 @@ LOCKS = [
     "requirements.txt",
     "requirements/embedded.txt",
     "requirements/tracing.txt",
+    "requirements/parquet.txt",
     "requirements/dev.txt",
 ]
 
@@ -40,7 +41,8 @@ def wanted(*extras: str) -> set[str]:
         ("requirements.txt", []),
         ("requirements/embedded.txt", ["embedded"]),
         ("requirements/tracing.txt", ["tracing"]),
-        ("requirements/dev.txt", ["embedded", "test", "lint", "tracing"]),
+        ("requirements/parquet.txt", ["parquet"]),
+        ("requirements/dev.txt", ["embedded", "test", "lint", "tracing", "parquet"]),
     ],
 )
 def test_lock_has_every_dependency(lock: str, extras: list[str]) -> None:

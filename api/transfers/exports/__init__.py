@@ -1,0 +1,1 @@
+"""All links or clicks of a workspace, streamed."""
