@@ -177,6 +177,15 @@ def test_what_is_slow_or_failing_is_named(
     assert found.startswith(text)
 
 
+def test_a_quiet_site_is_well_though_its_first_requests_took_their_time(
+    tmp_path: Path, database_url: str
+) -> None:
+    few = {"redirects.prepared": 0.0, "redirects.database": 2.0}
+    few |= {"clicks_recorded": 2.0, "clicks_counted": 2.0}
+    few |= {f"{REDIRECT_TIME.beginning}0.1": 2.0, f"{CLICK_DELAY.beginning}30": 2.0}
+    assert texts(tmp_path, database_url, lambda ago: quiet(**few) if ago < 4 else None) == []
+
+
 def test_what_is_over_is_not_told(tmp_path: Path, database_url: str) -> None:
     bad = quiet(**{"calls.5xx": 300.0, "max.oldest_click_seconds": 300.0, "max.busy": 1.0})
     assert texts(tmp_path, database_url, lambda ago: bad if ago > 5 else quiet()) == []

@@ -19,6 +19,8 @@ _RECENT_MINUTES = 5
 _SILENT_MINUTES = 3
 _UNCOUNTED_MINUTES = 2
 _FAILING_SHARE = 0.01
+# As alerts have it, too: of a few requests one that is slow, the first of all for one, is no share.
+_FEW_SLOW = 10
 _FAILING_REDIRECTS = 0.0001  # the promise: 99.99 % of redirects are answered
 _BUSY = 0.75
 _LATE_SECONDS = 0.05
@@ -157,8 +159,10 @@ def _failing(hour: Hour) -> Iterator[Finding]:
 
 
 def _slow(hour: Hour) -> Iterator[Finding]:
-    slow = hour.last(_RECENT_MINUTES).quantile_of_all(0.99, REDIRECT_TIME)
-    if slow is not None and slow > REDIRECT_SECONDS:
+    recent = hour.last(_RECENT_MINUTES)
+    slow = recent.quantile_of_all(0.99, REDIRECT_TIME)
+    few = recent.beyond(REDIRECT_SECONDS, REDIRECT_TIME) < _FEW_SLOW
+    if slow is not None and slow > REDIRECT_SECONDS and not few:
         yield Finding(
             f"One redirect in a hundred takes longer than {words.seconds(slow)}.",
             "See which level answers them: the database, or workers that are busy.",
@@ -180,8 +184,10 @@ def _waiting(hour: Hour, *, queued: bool) -> Iterator[Finding]:
             f"Clicks are recorded, and none was counted for {_UNCOUNTED_MINUTES} minutes.", consumer
         )
         return
-    late = hour.last(_RECENT_MINUTES).quantile_of_all(0.99, CLICK_DELAY)
-    if late is not None and late > CLICK_SECONDS:
+    recent = hour.last(_RECENT_MINUTES)
+    late = recent.quantile_of_all(0.99, CLICK_DELAY)
+    few = recent.beyond(CLICK_SECONDS, CLICK_DELAY) < _FEW_SLOW
+    if late is not None and late > CLICK_SECONDS and not few:
         yield Finding(
             f"One click in a hundred is counted later than {words.seconds(late)} after it.",
             "More consumers, or a faster database: docs/click-pipeline.md.",

@@ -81,6 +81,15 @@ class Hour:
             add(together, minute or {})
         return quantile(share, _buckets(together, times))
 
+    def beyond(self, bound: float, times: Times) -> float:
+        """How many took longer than one of the bounds, in all."""
+        return sum(
+            count
+            for minute in self.minutes
+            for upper, count in _buckets(minute or {}, times)
+            if upper > bound
+        )
+
     def last(self, minutes: int) -> Hour:
         """Only so many minutes."""
         left = max(len(self.minutes) - minutes, 0)
