@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -92,3 +93,7 @@ def test_queues_are_told_of(home: Path) -> None:
         refused = examine(wrong, *only)[1]["broker"]
         assert "Correct the user and the password in AMQP_URL" in refused["advice"]
         assert "wrong" not in refused["found"]
+        place = urlsplit(broker.url)
+        mistaken = environ | {"DATABASE_URL": f"postgresql://me@{place.hostname}:{place.port}/me"}
+        advice = examine(mistaken, *only)[1]["database main"]["advice"]
+        assert "Something else than PostgreSQL answers there" in advice

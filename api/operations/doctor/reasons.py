@@ -26,6 +26,8 @@ _HELP = (
     ("role .* does not exist", "Make the role, or name another one in {setting}."),
     ("database .* does not exist", "Make the database (createdb), or name another in {setting}."),
     ("too many clients|remaining connection slots", "Lower DB_POOL_SIZE or WEB_CONCURRENCY."),
+    ("invalid response to SSL negotiation", "Something else than PostgreSQL answers there: correct "
+     "host and port in {setting}."),
     ("certificate|SSL|TLS", "Look at the certificates that {setting} names, and the server has."),
     ("translate host|Name or service|getaddrinfo", "Correct the host in {setting}, or the DNS."),
     ("invalid username-password|NOAUTH|WRONGPASS|ACCESS_REFUSED|AuthenticationError",
