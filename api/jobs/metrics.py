@@ -35,6 +35,9 @@ class JobMeter(Collector):
     def job(self, name: str) -> Iterator[Run]:
         """Measure a job."""
         run, began = Run(), time.perf_counter()
+        # Also what has not happened: of what appears as one Prometheus knows no increase.
+        for outcome in (SUCCEEDED, LATER, FAILED):
+            self._numbers.setdefault((name, outcome), 0)
         try:
             yield run
         except BaseException:

@@ -27,7 +27,6 @@ _CONDITIONAL = {
     "signpost_primary_up",
     "signpost_primary_reads_total",
     "signpost_log_lines_total",
-    "signpost_worker_exits_total",
 }
 _NAME = re.compile(r"^\| `(signpost_[a-z_]+)(?:\{([a-z, ]*)\})?`", re.MULTILINE)
 
@@ -105,6 +104,8 @@ def test_queues_and_their_ends_are_told(told: Scrape) -> None:
     assert told("signpost_ingest_segments_total") >= 1
     assert told("signpost_ingest_clicks_total") == 10
     assert told("signpost_jobs_total", outcome="succeeded") == 1
+    # Before any failed, or `increase()` would know nothing of the first.
+    assert told.labels("signpost_jobs_total", "outcome") == {"succeeded", "later", "failed"}
     kinds = told.labels("signpost_process_resident_memory_bytes", "process")
     assert kinds == {"web", "clicks", "worker"}
     assert told("signpost_build_info") == 1

@@ -112,6 +112,27 @@ def _all_counted(now: Scrape) -> bool:
     return now("signpost_ingest_clicks_total") == visits >= 20
 
 
+def test_a_typed_password_is_a_visit_but_no_slow_redirect(site: RunningSignpost) -> None:
+    link = site.call("POST", "/api/v1/links", {"url": "https://a.example/", "password": "sesame"})
+    before = Scrape(site.port)
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    connection = http.client.HTTPConnection("127.0.0.1", site.port, timeout=30)
+    connection.request("POST", f"/{link['slug']}", "password=sesame", form)
+    assert connection.getresponse().status == 303
+    connection.close()
+    wait_until(lambda: redirects(site) - before("signpost_redirects_total") == 1, 5)
+    took = "signpost_redirect_duration_seconds_count"
+    assert Scrape(site.port)(took) == before(took)
+
+
+def test_what_alerts_count_is_told_before_it_happens(site: RunningSignpost) -> None:
+    """`increase()` knows nothing of a series that begins at one."""
+    now = Scrape(site.port)
+    told = now.labels("signpost_redirects_total", "status")
+    assert {"500", "503"} <= told
+    assert now.labels("signpost_worker_exits_total", "reason") == {"ended", "killed", "timeout"}
+
+
 def test_nothing_goes_back_when_workers_die_and_their_files_do_not_pile_up(
     site: RunningSignpost, link: Any
 ) -> None:

@@ -20,22 +20,28 @@ _AGE_BOUNDS = (0.1, 1, 5, 15, 30, 60, 300, 3600, 86_400)
 # The answer was ready before anybody asked.
 PREPARED = "prepared"
 FOLLOW = "redirects.follow"
+_VISITS = frozenset((FOLLOW, "redirects.follow_with_password"))
 
 
 class RedirectMeter(Collector):
     """Of redirects: their number by level and status, their duration, the age of what answered."""
 
     def __init__(self) -> None:
-        self._numbers: Counter[tuple[str, str]] = Counter()
+        # What Prometheus has not seen at nought does not grow when it appears: a short outage
+        # would be in no increase().
+        self._numbers = Counter({(_OTHER, status): 0 for status in ("500", "503")})
         self._durations = Histogram(bounds.REDIRECTS)
         self._ages = Histogram(_AGE_BOUNDS)
         # By the three digits of the status, as they stand in the answers.
         self._prepared: dict[bytes, int] = {}
 
-    def note(self, level: str, status: int, seconds: float, age_seconds: float | None) -> None:
-        """Count one that went through Flask."""
+    def note(
+        self, level: str, status: int, seconds: float | None, age_seconds: float | None
+    ) -> None:
+        """Count one that went through Flask; `seconds` is None where its duration tells nothing."""
         self._numbers[level, str(status)] += 1
-        self._durations.observe(seconds)
+        if seconds is not None:
+            self._durations.observe(seconds)
         if age_seconds is not None:
             self._ages.observe(age_seconds)
 
@@ -87,7 +93,9 @@ class RequestMeter(Collector):
         seconds = time.perf_counter() - about.started
         if asked.endpoint in _VISITS:
             level = about.get("cache_level") or _OTHER
-            self.redirects.note(level, status, seconds, about.get("target_age"))
+            # A password is hashed slowly on purpose: it would break what is promised of redirects.
+            timed = seconds if asked.endpoint == FOLLOW else None
+            self.redirects.note(level, status, timed, about.get("target_age"))
             return
         rule, method = asked.url_rule, asked.method
         route = rule.rule if rule is not None else _UNMATCHED
@@ -116,6 +124,3 @@ class RequestMeter(Collector):
             dict(self._durations),
             ("method", "route"),
         )
-
-
-_VISITS = frozenset((FOLLOW, "redirects.follow_with_password"))

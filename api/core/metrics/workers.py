@@ -28,7 +28,8 @@ class WorkerCounts:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._starts = 0
-        self._exits: Counter[tuple[str]] = Counter()
+        # Each is told before it happens: of what appears as one Prometheus knows no increase.
+        self._exits = Counter({(reason,): 0 for reason in (TIMEOUT, KILLED, ENDED)})
         registry = CollectorRegistry()
         registry.register(Told(self._tell))
         self._files = MetricFiles(folder, registry)
