@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import os
 import re
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 
+from config.providers import PROVIDERS
+from config.reference import reference
 from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
+# OpenTelemetry's own, that of the dashboards, and that of one script.
+READ_BY_OTHERS = {
+    "OTEL_EXPORTER_OTLP_CERTIFICATE",
+    "OTEL_RESOURCE_ATTRIBUTES",
+    "PROMETHEUS_URL",
+    "SOURCE_KEY",
+}
 
 
 @pytest.mark.parametrize("script", ["settings", "openapi"])
 def test_document_is_what_the_code_says(script: str) -> None:
     done = run_script(script, "--check", env=os.environ)
     assert done.returncode == 0, done.stderr
+
+
+def test_each_setting_that_documents_name_exists() -> None:
+    known = {name for name, _, _ in reference()} | READ_BY_OTHERS
+    patterns = [variable for it in PROVIDERS for variable in it.variables]
+    for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        text = path.read_text(encoding="utf-8")
+        for name in re.findall(r"`([A-Z0-9]+(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", text):
+            assert name in known or any(fnmatch(name, it) for it in patterns), (
+                f"{path.name}: {name}"
+            )
 
 
 def test_each_dependency_has_its_reason() -> None:
