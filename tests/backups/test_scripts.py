@@ -1,0 +1,216 @@
+"""scripts/backup and scripts/restore: what they refuse, and what is left when they are stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+
+from api.core.database.backups import folder as folders
+from api.core.database.backups.errors import Busy
+from api.core.database.backups.point import take_point
+from api.core.database.backups.servers import drop_database
+from api.core.database.moving.peers import Peer, Peers
+from config.kinds import database_url
+from tests.backups.conftest import Office
+from tests.backups.test_whole import into
+from tests.running import ROOT
+from tests.shards.conftest import Shards
+
+_MOVE = text(
+    "INSERT INTO slot_moves (source, target, ranges) VALUES ('main', 'second', '[[0, 1]]')"
+)
+
+
+def tables_in(url: str) -> int:
+    engine = create_engine(database_url(url))
+    with engine.connect() as connection:
+        found = connection.scalar(
+            text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+        )
+    engine.dispose()
+    return int(found or 0)
+
+
+def fill(connection: Connection, rows: int) -> None:
+    """Rows that take a while to be copied."""
+    connection.execute(
+        text(
+            "INSERT INTO ingested_segments (slot, segment_id)"
+            " SELECT 1, md5(number::text) FROM generate_series(1, :rows) AS number"
+        ),
+        {"rows": rows},
+    )
+
+
+def test_a_backup_is_private_verified_kept_and_refused_where_damaged(
+    shards: Shards, office: Office, empty: Callable[[], dict[str, str]], database_url: str
+) -> None:
+    caller = shards.caller()
+    links = [caller.create_link(f"https://example.com/{number}") for number in range(8)]
+    scratch = make_url(database_url).set(database="postgres", drivername="postgresql")
+    server = scratch.render_as_string(hide_password=False)
+    first = Path(office.backup("--tar")["path"])
+    assert first.suffix == ".tar"
+    office.run("backup", "check", first)
+    time.sleep(1)  # a name has seconds
+    said = office.backup("--verify", "--scratch", server, "--keep", 1)
+    assert said["deleted"] == [str(first)]
+    assert not first.exists()
+    assert said["verified_at"] is not None
+    path = Path(said["path"])
+    paths = [path, *path.rglob("*")]
+    assert {stat.S_IMODE(it.stat().st_mode) for it in paths if it.is_dir()} == {0o700}
+    assert {stat.S_IMODE(it.stat().st_mode) for it in paths if it.is_file()} == {0o600}
+    listed = json.loads(office.run("backup", "list", "--to", office.place, "--json"))["backups"]
+    assert [it["path"] for it in listed] == [str(path)]
+    assert listed[0]["rows"] > len(links)
+
+    # A copy of which one byte is another.
+    manifest = path / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    largest = max(facts["files"], key=lambda name: facts["files"][name]["size_bytes"])
+    damaged = path / largest
+    whole = damaged.read_bytes()
+    urls = empty()
+    for body in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], None):
+        damaged.unlink() if body is None else damaged.write_bytes(body)
+        assert largest in office.run("restore", path, *into(urls), status=1)
+        assert largest in office.run("backup", "check", path, status=1)
+    damaged.write_bytes(whole)
+    # Rows that are not those that were there, in a backup that is as it was made.
+    facts["databases"]["second"]["tables"]["links"]["checksum"] = "0"
+    manifest.write_text(json.dumps(facts))
+    refused = office.run("restore", path, "--verify", "--scratch", server, status=1)
+    assert "second: what was restored differs in links" in refused
+    assert "links" in office.run("restore", path, *into(urls), status=1)
+    assert [tables_in(url) for url in urls.values()] == [0, 0]
+    manifest.write_text("{")
+    assert "cannot be read" in office.run("restore", path, *into(urls), status=1)
+    with create_engine(scratch.set(drivername="postgresql+psycopg2")).connect() as connection:
+        left = text("SELECT count(*) FROM pg_database WHERE datname LIKE 'signpost_scratch_%'")
+        assert connection.scalar(left) == 0
+
+
+def test_a_backup_that_was_killed_leaves_nothing_that_looks_like_one(
+    shards: Shards, office: Office
+) -> None:
+    with shards.engines["main"].begin() as connection:
+        fill(connection, 300_000)
+    arguments = [sys.executable, ROOT / "scripts" / "backup", "--to", office.place]
+    process = subprocess.Popen(arguments, env=os.environ | office.environ, cwd=ROOT)
+    # It is in the middle of a table.
+    while not [it for it in office.place.rglob("*.dat.gz") if it.stat().st_size]:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    assert folders.find_backups(office.place) == []
+    assert "no backups" in office.run("backup", "list", "--to", office.place)
+    # Its pg_dump ends with it, and the next one clears up.
+    (left,) = office.place.iterdir()
+    office.run("restore", left, "--dry-run", status=1)
+    office.backup()
+    assert not left.exists()
+    assert len(list(office.place.iterdir())) == 1
+
+
+def test_who_writes_is_waited_for_and_no_longer_than_they_would_wait(
+    shards: Shards, office: Office
+) -> None:
+    peers = Peers(shards.settings)
+    both = [peers.main, Peer("second", str(shards.engines["second"].url))]
+    caller = shards.caller()
+    with shards.engines["second"].connect() as writer:
+        writer.execute(text("UPDATE links SET title = 'x'"))
+        with pytest.raises(Busy, match="second"), take_point(both, 0):
+            pass
+        # Nobody is kept waiting afterwards, and it is tried until it can be had.
+        caller.create_link()
+        why: list[str] = []
+
+        def on_busy(reason: str) -> None:
+            why.append(reason)
+            writer.rollback()
+
+        with take_point(both, 30, on_busy) as point:
+            caller.create_link()
+        assert point.tries == 2
+        assert len(why) == 1
+    with shards.engines["main"].connect() as chore:
+        chore.execute(text("LOCK TABLE links IN SHARE UPDATE EXCLUSIVE MODE"))
+        assert "vacuums it" in office.run("backup", "--to", office.place, "--patience", 0, status=1)
+    with shards.engines["main"].begin() as connection:
+        connection.execute(_MOVE)
+    assert "resume or abort" in office.run("backup", "--to", office.place, status=1)
+    assert list(office.place.iterdir()) == []
+
+
+def test_what_is_there_is_replaced_only_on_demand_and_kept(
+    shards: Shards, office: Office, tmp_path: Path
+) -> None:
+    caller = shards.caller()
+    kept = caller.create_link("https://example.com/kept")
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("a long one of five words\n")
+    path = office.backup("--with-keys", "--passphrase-file", passphrase)["path"]
+    later = caller.create_link("https://example.com/later")
+    assert caller.patch(f"/links/{kept['id']}", {"title": "changed"}).status_code == 200
+    assert "not empty" in office.run("restore", path, status=1)
+    assert "Aborted" in office.run("restore", path, "--replace", status=1)
+    wrong = tmp_path / "wrong"
+    wrong.write_text("another\n")
+    office.run("restore", path, "--with-keys", "--passphrase-file", wrong, status=1)
+    assert office.restore(path, "--replace", "--dry-run")["into"].keys() == {"main", "second"}
+    assert caller.get(f"/links/{later['id']}").status_code == 200
+
+    said = office.restore(
+        path, "--replace", "--yes", "--with-keys", "--passphrase-file", passphrase
+    )
+    assert said["same_secret_key"]
+    secret = Path(office.environ["SIGNPOST_HOME"]) / "secret.key"
+    assert secret.read_text().strip() == office.environ["SECRET_KEY"]
+    # The processes that were running find it, and what it replaced is still to be had.
+    assert caller.get(f"/links/{kept['id']}").json["title"] is None
+    assert caller.get(f"/links/{later['id']}").status_code == 404
+    old = create_engine(shards.engines["main"].url.set(database=said["kept"]["main"]))
+    with old.connect() as connection:
+        events = text("SELECT count(*) FROM audit_events WHERE action = 'backup.make'")
+        assert connection.scalar(events) == 1
+    old.dispose()
+    for name, database in said["kept"].items():
+        drop_database(str(shards.engines[name].url), database)
+
+
+def test_a_restore_that_was_killed_is_begun_again(
+    shards: Shards, office: Office, empty: Callable[[], dict[str, str]]
+) -> None:
+    with shards.engines["main"].begin() as connection:
+        fill(connection, 200_000)
+    path = office.backup()["path"]
+    urls = empty()
+    arguments = [sys.executable, ROOT / "scripts" / "restore", path, *into(urls)]
+    process = subprocess.Popen(arguments, env=os.environ | office.environ, cwd=ROOT)
+    # Seen from elsewhere, as nobody else may be connected there.
+    restoring = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'signpost-backup'"
+        " AND datname = :name AND query LIKE 'COPY%'"
+    )
+    name = make_url(urls["main"]).database
+    with shards.engines["second"].connect() as connection:
+        while not connection.scalar(restoring, {"name": name}):
+            assert process.poll() is None
+            connection.rollback()
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+    assert office.restore(path, *into(urls))["rows"] > 200_000
