@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 from itertools import chain, islice
+from typing import BinaryIO
 
 import orjson
 
@@ -53,9 +54,10 @@ class Changes:
             row.setdefault("redirect_status", self.redirect_status)
 
     @property
-    def any(self) -> bool:
-        """Whether rows of our own exports are touched at all."""
-        return bool(self.domains) or self.redirect_status is not None
+    def fields(self) -> tuple[str, ...]:
+        """Those that rows of our own exports may get; none: they stay as they are."""
+        status = () if self.redirect_status is None else ("redirect_status",)
+        return ("domain", *status) if self.domains else status
 
 
 class Feed(ABC):
@@ -86,20 +88,24 @@ class OwnFeed(Feed):
 
     def __init__(self, file: InputFile, changes: Changes) -> None:
         self._file = file
-        self._change = changes.apply if changes.any else None
+        self._columns = changes.fields
+        self._change = changes.apply if self._columns else None
         self.losses = Losses()
         with file.opened() as stream:
             self.content_type = own.type_of(stream)
         if self.content_type == own.CSV:
             with file.opened() as stream:
-                self.head = next(own.read_csv_rows(stream, None))
+                self.head = next(self._csv(stream))
 
     def lines(self, start: int) -> Iterator[bytes]:
         with self._file.opened() as stream:
             if self.content_type == own.CSV:
-                yield from islice(own.read_csv_rows(stream, self._change), 1 + start, None)
+                yield from islice(self._csv(stream), 1 + start, None)
             else:
                 yield from islice(own.read_ndjson(stream, self._change), start, None)
+
+    def _csv(self, stream: BinaryIO) -> Iterator[bytes]:
+        return own.read_csv_rows(stream, self._change, self._columns)
 
     @property
     def size(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import orjson
@@ -57,8 +57,12 @@ def read_ndjson(stream: BinaryIO, change: Change | None) -> Iterator[bytes]:
             yield (text if change is None else _changed(text, change, number)) + b"\n"
 
 
-def read_csv_rows(stream: BinaryIO, change: Change | None) -> Iterator[bytes]:
+def read_csv_rows(
+    stream: BinaryIO, change: Change | None, columns: Sequence[str]
+) -> Iterator[bytes]:
     """The header, and each row as a line of CSV (with line breaks where a cell has some).
+
+    `columns` are those that a change may fill; they are added where there are none.
 
     Raises:
         Unreadable: it is not CSV, or the export says that it was cut.
@@ -66,13 +70,15 @@ def read_csv_rows(stream: BinaryIO, change: Change | None) -> Iterator[bytes]:
     csv.field_size_limit(MAX_CELL)
     cells = csv.reader(io.TextIOWrapper(stream, "utf-8-sig", newline=""))
     try:
-        header = next(cells)
+        header = next(cells, [])
+        given = len(header)
+        header += [name for name in columns if name not in header]
         yield _line(header)
         for row in cells:
             if row and row[0] == _CSV_END:
                 _check_end("false" not in row)
             elif row:
-                if change is not None:
+                if change is not None and len(row) == given:
                     row = _changed_cells(header, row, change)  # noqa: PLW2901
                 yield _line(row)
     except csv.Error as error:
@@ -90,7 +96,7 @@ def _changed(text: bytes, change: Change, number: int) -> bytes:
 
 
 def _changed_cells(header: list[str], cells: list[str], change: Change) -> list[str]:
-    """The cells of a row after a change; only those of columns that there are."""
+    """The cells of a row after a change."""
     row: dict[str, Any] = {
         name: cell for name, cell in zip(header, cells, strict=False) if cell != ""
     }

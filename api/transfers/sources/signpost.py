@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlencode
@@ -17,6 +18,7 @@ _TIMEOUT = urllib3.Timeout(connect=10.0, read=120.0)
 _AGAIN = frozenset((409, 429, 502, 503, 504))
 _MAX_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 16
+_CHUNK_SECONDS = 1.0
 
 
 class Refused(DomainError):
@@ -131,16 +133,16 @@ class Signpost:
 
 
 def chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Lines in pieces that are worth a packet."""
+    """Lines in pieces that are worth a packet; none waits for long where lines come slowly."""
     waiting: list[bytes] = []
-    size = 0
+    size, sent = 0, time.monotonic()
     for line in lines:
         waiting.append(line)
         size += len(line)
-        if size >= _CHUNK_BYTES:
+        if size >= _CHUNK_BYTES or time.monotonic() - sent > _CHUNK_SECONDS:
             yield b"".join(waiting)
             waiting.clear()
-            size = 0
+            size, sent = 0, time.monotonic()
     if waiting:
         yield b"".join(waiting)
 

@@ -114,6 +114,9 @@ def test_domains_are_changed_in_both_formats(write: Writer) -> None:
         b"b,from-none.example\r\n",
         b"c,x.example\r\n",
     ]
+    with feed_of(write("url\r\na\r\n"), domains=domains, redirect_status=301) as feed:
+        assert feed.head == b"url,domain,redirect_status\r\n"
+        assert list(feed.lines(0)) == [b"a,from-none.example,301\r\n"]
 
 
 def test_export_that_says_that_it_was_cut_is_refused(write: Writer) -> None:
@@ -183,7 +186,11 @@ def test_dump_is_read_in_small_memory_and_whole(write: Writer) -> None:
         ("shlink", '{"shortUrls": {"data": [{"longUrl": "x"}', "no whole JSON"),
         ("shlink", '[{"target": "https://example.com/"}]', "longUrl is missing among target"),
         ("shlink", "longUrl,shortCode\na,b,c", "line 2 has 3 cells, the header 2"),
-        ("dub", json.dumps({"x": list(range(30_000))}), "much larger than a link"),
+        (
+            "dub",
+            json.dumps({"x": list(range(30_000))}),
+            "begins with something much larger than a link",
+        ),
         ("kutt", "hello\nyou", "no links of Kutt: target is missing among hello"),
         ("yourls", "INSERT INTO `yourls_url` VALUES ('a','b", "the dump is cut"),
         ("yourls", "INSERT INTO `yourls_url` VALUES ('a','b');", "2 values, not 6"),
