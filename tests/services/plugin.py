@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,51 +26,50 @@ _ABSENT = {
     chromium.ABSENT: (f"{chromium.INSTALL}    (as root; scripts/test as root does it itself)",),
     prometheus.ABSENT: (f"{prometheus.INSTALL}    (as root; scripts/test as root does it itself)",),
 }
-# Modules whose tests share what takes long to fill or to start: one process does it for them.
-_TOGETHER = {
+_ROOT = Path(__file__).resolve().parents[2]
+# Modules that share what takes long to fill or to start: one process does it for all of them.
+_SHARED = {
     "tests/contracts/test_query_plans.py": "filled tables",
     "tests/contracts/test_chore_plans.py": "filled tables",
+    "tests/cluster/test_story.py": "cluster",
     "tests/gateway/test_bounds.py": "gateway",
-    "tests/gateway/test_deploy.py": "deployment",
     "tests/gateway/test_rolling.py": "gateway",
     "tests/gateway/test_routes.py": "gateway",
     "tests/gateway/test_stopping.py": "gateway",
     "tests/gateway/test_tls.py": "gateway",
-} | {
-    f"tests/{module}.py": module
-    for module in (
-        "autoscaling/test_host",
-        "containers/test_image",
-        "chaos/test_worker_death",
-        "cluster/test_story",
-        "contracts/test_query_counts",
-        "contracts/test_redis_keys",
-        "contracts/test_server_errors",
-        "live/test_streams",
-        "live/test_whole",
-        "metrics/test_names",
-        "metrics/test_processes",
-        "oauth/test_real_clients",
-        "redirects/test_two_processes",
-        "redirects/wire/test_changes",
-        "redirects/wire/test_slow_clients",
-        "replicas/test_failures",
-        "reports/test_processes",
-        "scripts/test_start",
-        "shards/test_moving",
-        "transport/test_tls_servers",
-    )
+    "tests/live/test_streams.py": "live",
+    "tests/redirects/wire/test_behind_nginx.py": "pair of servers",
+    "tests/redirects/wire/test_changes.py": "pair of servers",
+    "tests/redirects/wire/test_comparison.py": "pair of servers",
+    "tests/redirects/wire/test_corpus.py": "pair of servers",
+    "tests/redirects/wire/test_fuzz.py": "pair of servers",
+    "tests/replicas/test_failures.py": "replicas",
+    "tests/replicas/test_reading.py": "replicas",
+    "tests/tracing/test_requests.py": "traced server",
+    "tests/tracing/test_clicks.py": "traced server",
+    "tests/transport/test_tls_servers.py": "servers with TLS",
+    "tests/transport/test_tls_whole.py": "servers with TLS",
 }
+# A module with a fixture of its own that is made once shares it among its tests.
+_MADE_ONCE = re.compile(r"^@pytest\.fixture\(.*scope=\"module\"", re.MULTILINE)
+
+
+@functools.cache
+def _shared_by(module: str) -> str | None:
+    """What the tests of a module share; None if each of them may run anywhere."""
+    if module in _SHARED:
+        return _SHARED[module]
+    return module if _MADE_ONCE.search((_ROOT / module).read_text(encoding="utf-8")) else None
 
 
 class _Scheduling(LoadScopeScheduling):  # type: ignore[misc] # xdist has no types
     def _split_scope(self, nodeid: str) -> str:
-        return _TOGETHER.get(nodeid.partition("::")[0], nodeid)
+        return _shared_by(nodeid.partition("::")[0]) or nodeid
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Each test where there is room; those of some modules in one process."""
+    """Each test where there is room; those that share something costly in one process."""
     return _Scheduling(config, log)
 
 
