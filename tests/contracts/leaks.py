@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 from collections.abc import Mapping
@@ -73,6 +74,7 @@ def _content_of(encoded: str) -> str:
     return base64_decode(encoded).decode("utf-8", "replace")
 
 
+@functools.cache
 def _versions() -> list[str]:
     names = ("gunicorn", "flask", "werkzeug", "sqlalchemy", "psycopg2-binary", "gevent", "redis")
     return [platform.python_version(), *(metadata.version(name) for name in names)]
