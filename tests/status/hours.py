@@ -116,7 +116,7 @@ def serving(home: Path, **environ: str) -> Iterator[str]:
     """The address of the page of such an application, on a server of its own."""
     app = make_app(home, **environ)
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Quiet)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.port}/status"
