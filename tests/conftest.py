@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import psycopg2
@@ -25,6 +26,8 @@ from tests.unlimited import UNLIMITED
 
 METRICS_TOKEN = "a token of the tests only"
 OPERATOR = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+# Closed when the last test of this process is over.
+_till_the_end = ExitStack()
 
 
 def _server_url() -> str:
@@ -46,20 +49,39 @@ def _run_on_server(statement: str) -> None:
 
 
 @contextmanager
-def new_database() -> Iterator[str]:
-    """The URL of an empty database that is there for a while."""
+def new_database(*, like: str = "template1") -> Iterator[str]:
+    """The URL of a database that is there for a while: empty, or a copy of one that rests."""
     name = f"signpost_test_{uuid.uuid4().hex[:12]}"
-    _run_on_server(f'CREATE DATABASE "{name}"')
+    _run_on_server(f'CREATE DATABASE "{name}" TEMPLATE "{like}"')
     url = make_url(_server_url()).set(drivername="postgresql", database=name)
     yield url.render_as_string(hide_password=False)
     _run_on_server(f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@contextmanager
+def migrated_database() -> Iterator[str]:
+    """The URL of a migrated database that is there for a while: a copy is made sooner than it."""
+    with new_database(like=_migrated()) as url:
+        yield url
+
+
+@functools.cache
+def _migrated() -> str:
+    """The name of a migrated database that is only copied."""
+    url = _till_the_end.enter_context(new_database())
+    migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    return str(make_url(url).database)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave nothing behind."""
+    _till_the_end.close()
+
+
 @pytest.fixture(scope="session")
 def database_url() -> Iterator[str]:
     """A migrated database that only this worker uses."""
-    with new_database() as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    with migrated_database() as url:
         yield url
 
 

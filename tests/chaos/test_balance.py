@@ -10,14 +10,13 @@ from sqlalchemy import Connection, create_engine, text
 
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.ingest import Counting, Ingest
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.links.service import add_clicks
 from api.stats.service import StatsService
 from config.settings import Settings
 from tests.chaos.balance import Balance, strike_balance
 from tests.chaos.visitors import ANSWERED, CUT_OFF, REFUSED, Request
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.factories.clicks import a_click, a_link_id, a_segment
 
 LINKS = [a_link_id(), a_link_id()]
@@ -30,9 +29,8 @@ COUNTED = [request for request in REQUESTS if request.outcome != REFUSED]
 @pytest.fixture
 def connection() -> Iterator[Connection]:
     """A database that has counted the requests."""
-    with new_database() as url:
+    with migrated_database() as url:
         settings = Settings.load({"DATABASE_URL": url})
-        migrate(settings, report=lambda line: None)
         db = Database(settings)
         counting = Counting(
             fold=StatsService.fold, add_counts=StatsService.add, add_totals=add_clicks

@@ -15,12 +15,11 @@ from api.app import create_app
 from api.clicks.erasure import finish_erasures
 from api.clicks.months import insert_month, month_of, next_month
 from api.clicks.retention import Purged, Retention
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.identity.service import IdentityService
 from config.settings import Settings
 from tests.caller import Caller
-from tests.contracts.scratch import scratch_database
+from tests.conftest import migrated_database
 
 NOW = datetime.now(UTC)
 LINKS, CLICKS_PER_LINK = 400, 150
@@ -56,13 +55,10 @@ class Filled(NamedTuple):
 
 
 @pytest.fixture
-def filled(
-    environ: dict[str, str], database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Filled]:
-    with scratch_database(database_url) as url:
+def filled(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with migrated_database() as url:
         home = str(tmp_path_factory.mktemp("filled"))
         settings = Settings.load(environ | {"DATABASE_URL": url, "SIGNPOST_HOME": home})
-        migrate(settings, report=lambda line: None)
         app = create_app(settings)
         runtime = app.extensions["signpost"]
         runtime.start_worker()

@@ -11,7 +11,6 @@ from api.app import create_app
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.ingest import Counting, Ingest
 from api.clicks.months import insert_month, month_of, next_month
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.core.ids import HOME_SLOT
 from api.identity.service import IdentityService
@@ -20,10 +19,10 @@ from api.orphans.service import OrphanService
 from api.stats.service import StatsService
 from config.settings import Settings
 from tests.caller import Caller
+from tests.conftest import migrated_database
 from tests.contracts.endpoints import Stage
 from tests.contracts.filling import NOW, fill
 from tests.contracts.plans import Filled
-from tests.contracts.scratch import scratch_database
 
 
 def make_ingest(db: Database) -> Ingest:
@@ -41,13 +40,10 @@ def make_ingest(db: Database) -> Ingest:
 
 
 @pytest.fixture(scope="session")
-def filled(
-    environ: dict[str, str], database_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Filled]:
-    with scratch_database(database_url) as url:
+def filled(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with migrated_database() as url:
         home = str(tmp_path_factory.mktemp("filled"))
         settings = Settings.load(environ | {"DATABASE_URL": url, "SIGNPOST_HOME": home})
-        migrate(settings, report=lambda line: None)
         app = create_app(settings)
         runtime = app.extensions["signpost"]
         identity = IdentityService(runtime.db, settings.resolved_secret_key())

@@ -14,10 +14,9 @@ import pytest
 
 from api.core.database.capacity import check_capacity
 from api.core.database.demand import demand_of
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.contracts.scratch import scratch_database
 from tests.running import running, wait_until
 
@@ -85,8 +84,7 @@ def test_databases_of_one_server_share_what_it_allows(
 def test_a_limit_of_the_database_counts(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    with new_database() as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    with migrated_database() as url:
         with closing(psycopg2.connect(url)) as connection:
             connection.autocommit = True
             name = connection.info.dbname

@@ -5,16 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from api.core.database.migrate import migrate
-from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 
 
 @pytest.fixture
 def database() -> Iterator[str]:
     """A migrated database of a test's own."""
-    with new_database() as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    with migrated_database() as url:
         yield url
 
 

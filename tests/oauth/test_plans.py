@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, event, text
 
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database, WriteSession
 from api.oauth import grant_store, revocation_store, store, subject_store
 from config.settings import Settings
-from tests.contracts.scratch import scratch_database
+from tests.conftest import migrated_database
 
 ROWS = 5_000
 FILL = """
@@ -70,11 +69,10 @@ def _minute_ago(session: WriteSession) -> Any:
 
 
 @pytest.fixture(scope="module")
-def filled(database_url: str) -> Iterator[Database]:
+def filled() -> Iterator[Database]:
     """A directory that has given out much."""
-    with scratch_database(database_url) as url:
+    with migrated_database() as url:
         settings = Settings.load({"DATABASE_URL": url})
-        migrate(settings, report=lambda line: None)
         engine = create_engine(str(settings.database_url))
         with engine.begin() as connection:
             connection.exec_driver_sql(FILL.format(rows=ROWS))

@@ -14,11 +14,9 @@ import pytest
 from flask import Flask
 
 from api.core.database.lineages import LINEAGES, revisions, revisions_after
-from api.core.database.migrate import migrate
 from api.core.database.revisions import known_revisions, pending_revisions
 from api.core.embedded.valkey import EmbeddedValkey
-from config.settings import Settings
-from tests.conftest import OPERATOR, new_database
+from tests.conftest import OPERATOR, migrated_database
 from tests.operations.test_health import make_app
 from tests.running import wait_until
 
@@ -29,8 +27,7 @@ _NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 @pytest.fixture
 def own_database() -> Iterator[str]:
     """A migrated database whose schema a test may change."""
-    with new_database() as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    with migrated_database() as url:
         yield url
 
 

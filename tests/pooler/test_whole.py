@@ -12,9 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import make_url
 
-from api.core.database.migrate import migrate
-from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.pooler.conftest import CONNECTIONS
 from tests.running import BROWSER, RunningSignpost, running, wait_until
 from tests.services.pgbouncer import PrivatePgBouncer
@@ -26,21 +24,22 @@ _LINKS = 24
 
 
 def test_links_are_made_followed_and_counted(bouncer: PrivatePgBouncer, tmp_path: Path) -> None:
-    with new_database() as direct:
-        migrate(Settings.load({"DATABASE_URL": direct}), report=lambda line: None)
-        with running(
+    with (
+        migrated_database() as direct,
+        running(
             tmp_path / "home",
             DATABASE_URL=bouncer.url(direct),
             MIGRATION_DATABASE_URL=direct,
             DB_PGBOUNCER="true",
             REDIS_URL=os.environ["TEST_REDIS_URL"],
             SECRET_KEY=f"of this test only {make_url(direct).database}",
-        ) as site:
-            with ThreadPoolExecutor(_CLIENTS) as clients:
-                links = list(clients.map(lambda number: use(site, number), range(_LINKS)))
-            counted = count(site, links)
-            wait_until(lambda: count(site, links) == [1] * _LINKS, 30)
-            look(bouncer, str(make_url(direct).database))
+        ) as site,
+    ):
+        with ThreadPoolExecutor(_CLIENTS) as clients:
+            links = list(clients.map(lambda number: use(site, number), range(_LINKS)))
+        counted = count(site, links)
+        wait_until(lambda: count(site, links) == [1] * _LINKS, 30)
+        look(bouncer, str(make_url(direct).database))
     assert len({link["id"] for link in links}) == len(counted) == _LINKS
 
 

@@ -21,12 +21,11 @@ import psycopg2
 import pytest
 
 from api import __version__
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.identity.service import IdentityService
 from api.jobs.application import FETCH_TITLE, make_celery
 from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.redirects.wire.server import WebServer
 from tests.reports.ingest import KEY, Ingest, ingesting
 from tests.running import ROOT, clean_environ
@@ -56,8 +55,7 @@ def broken_environ(
     environ: dict[str, str], ingest: Ingest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """The settings of an installation with a database of its own, which tests may break."""
-    with new_database() as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+    with migrated_database() as url:
         yield environ | {
             "DATABASE_URL": url,
             "SECRET_KEY": uuid.uuid4().hex,

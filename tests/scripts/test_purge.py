@@ -18,12 +18,11 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from api.clicks.months import month_of, next_month
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.core.ids import slot_of_id
 from api.identity.service import IdentityService
 from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.factories.clicks import a_click, a_link_id, a_segment
 from tests.scripting import run_script
 
@@ -32,12 +31,11 @@ NOW = datetime.now(UTC)
 
 
 class House:
-    """A database, its environment and one workspace."""
+    """A migrated database, its environment and one workspace."""
 
     def __init__(self, environ: dict[str, str]) -> None:
         self.environ = environ
         settings = Settings.load(environ)
-        migrate(settings, report=lambda line: None)
         self.db = Database(settings)
         self.identity = IdentityService(self.db, settings.resolved_secret_key())
         self.workspace = self.identity.create_workspace("Test").id
@@ -93,7 +91,7 @@ def month(days_ago: float) -> str:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    with new_database() as url:
+    with migrated_database() as url:
         made = House(
             {
                 **os.environ,

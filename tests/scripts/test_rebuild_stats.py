@@ -17,12 +17,11 @@ from sqlalchemy import text
 
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.ingest import Counting, Ingest
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.links.service import add_clicks, find_places
 from api.stats.service import StatsService
 from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.factories.clicks import a_click, a_link_id, a_segment, now_ms
 from tests.scripting import run_script
 
@@ -58,10 +57,9 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path: Path, enricher: Enricher) -> Iterator[Installation]:
-    with new_database() as url:
+    with migrated_database() as url:
         environ = {"DATABASE_URL": url, "SIGNPOST_HOME": str(tmp_path), "SECRET_KEY": "x" * 16}
         settings = Settings.load(environ)
-        migrate(settings, report=lambda _: None)
         db = Database(settings)
         counting = Counting(
             find_places=find_places,

@@ -16,14 +16,13 @@ import pytest
 from sqlalchemy import text
 
 from api.audit.service import AuditLog
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.core.principal import ROLES, Principal
 from api.identity.bootstrap import bootstrap
 from api.identity.users import SignInRefused, UserService
 from api.services import People, people_services
 from config.settings import Settings
-from tests.conftest import new_database
+from tests.conftest import migrated_database
 from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +30,7 @@ EMAIL, PASSWORD = "ann@example.com", "seven quiet ferries at noon"
 
 
 class Installation:
-    """A database of its own, and the scripts that are run on it."""
+    """A migrated database of its own, and the scripts that are run on it."""
 
     def __init__(self, url: str, home: Path) -> None:
         self.environ = {
@@ -41,7 +40,6 @@ class Installation:
             "SECRET_KEY": "a secret of the tests only",
         }
         settings = Settings.load(self.environ)
-        migrate(settings, report=lambda line: None)
         bootstrap(settings)
         self.db = Database(settings)
         audit = AuditLog(self.db, settings.resolved_secret_key())
@@ -73,7 +71,7 @@ class Installation:
 
 @pytest.fixture
 def installation(tmp_path: Path) -> Iterator[Installation]:
-    with new_database() as url:
+    with migrated_database() as url:
         there = Installation(url, tmp_path)
         yield there
         there.db.dispose()

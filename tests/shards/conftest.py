@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import pytest
 from flask import Flask
 from sqlalchemy import Engine, create_engine, text
-from sqlalchemy.engine import make_url
 
 from api.app import create_app
 from api.clicks.enrichment.enricher import Enricher
 from api.clicks.ingest import Counting, Ingest
 from api.clicks.partitions import make_months_ahead
-from api.core.database.migrate import migrate
 from api.core.database.routing import Database
 from api.core.database.slot_map import MAIN
 from api.identity.service import IdentityService
@@ -24,7 +22,7 @@ from api.orphans.service import OrphanService
 from api.stats.service import StatsService
 from config.settings import Settings
 from tests.caller import Caller
-from tests.contracts.scratch import scratch_database
+from tests.conftest import migrated_database
 
 HALF = 512
 _ASSIGN = text(
@@ -82,27 +80,14 @@ class Shards:
             return int(connection.execute(text(query), values).scalar() or 0)
 
 
-@pytest.fixture(scope="session")
-def template(database_url: str) -> Iterator[str]:
-    """The name of a migrated database, to be copied."""
-    with scratch_database(database_url) as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
-        yield str(make_url(url).database)
-
-
 @pytest.fixture
 def shards(
     environ: dict[str, str],
-    database_url: str,
-    template: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Shards]:
     """`main` with the first half of the slots, `second` with the other."""
     with ExitStack() as stack:
-        urls = {
-            name: stack.enter_context(scratch_database(database_url, like=template))
-            for name in (MAIN, "second")
-        }
+        urls = {name: stack.enter_context(migrated_database()) for name in (MAIN, "second")}
         home = str(tmp_path_factory.mktemp("shards"))
         places = {"DATABASE_URL": urls[MAIN], "SIGNPOST_HOME": home}
         settings = Settings.load(environ | places | {"STATS_CACHE_SECONDS": "0"})

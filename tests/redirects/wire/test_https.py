@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.core.database.migrate import migrate
-from config.settings import Settings
-from tests.contracts.scratch import scratch_database
+from tests.conftest import migrated_database
 from tests.redirects.wire.corpus_fields import FORWARDING
 from tests.redirects.wire.links import HOST
 from tests.redirects.wire.pair import Pair, follow_up
@@ -19,9 +17,8 @@ PROMISE = b"max-age=60; includeSubDomains"
 
 
 @pytest.fixture
-def database_of_its_own(database_url: str) -> Iterator[str]:
-    with scratch_database(database_url) as url:
-        migrate(Settings.load({"DATABASE_URL": url}), report=lambda line: None)
+def database_of_its_own() -> Iterator[str]:
+    with migrated_database() as url:
         yield url
 
 
