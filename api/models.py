@@ -16,7 +16,8 @@ import api.oauth.models
 import api.orphans.models
 import api.stats.models
 import api.targets.models
-import api.titles.models  # noqa: F401 - imported for their tables
+import api.titles.models
+import api.transfers.imports.models  # noqa: F401 - imported for their tables
 from api.core.database.tables import DirectoryTable, ShardTable
 
 METADATA: dict[str, MetaData] = {

@@ -20,6 +20,7 @@ from config.groups.clicks import ClickSettings
 from config.groups.databases import DatabaseSettings
 from config.groups.errors import ErrorSettings
 from config.groups.gateway import GatewaySettings
+from config.groups.imports import ImportSettings
 from config.groups.links import LinkSettings
 from config.groups.queues import QueueSettings
 from config.groups.security import SecuritySettings
@@ -43,6 +44,7 @@ GROUPS = (
     TelemetrySettings,
     ErrorSettings,
     GatewaySettings,
+    ImportSettings,
 )
 _LONGEST_SOCKET_PATH = 100
 
@@ -59,6 +61,7 @@ class Settings(
     TelemetrySettings,
     ErrorSettings,
     GatewaySettings,
+    ImportSettings,
 ):
     """The settings of one process."""
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+PROBLEM_TYPE = "urn:signpost:problem:"
+
 
 class DomainError(Exception):
     """A fact that stops a request: the status, a stable code, a title and what may be told.
@@ -23,6 +25,12 @@ class DomainError(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.extra = extra
+
+    def facts(self) -> dict[str, Any]:
+        """The problem that it is, as it is kept: without the request that met it."""
+        told = {"detail": self.detail} if self.detail else {}
+        place = {"type": PROBLEM_TYPE + self.code, "title": self.title, "status": self.status}
+        return place | told | self.extra
 
 
 class Invalid(DomainError):
@@ -63,6 +71,14 @@ def _summary(errors: Sequence[Mapping[str, str]]) -> str:
 
 class BadRequest(DomainError):
     """The request cannot be read."""
+
+
+class UnsupportedMediaType(DomainError):
+    """The body is not of a type that the route reads."""
+
+    status = 415
+    code = "unsupported-media-type"
+    title = "Unsupported media type"
 
 
 class Unauthenticated(DomainError):

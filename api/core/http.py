@@ -27,9 +27,9 @@ from api.core.errors import (
     UserNeeded,
 )
 from api.core.idempotency import Answer, IdempotencyKeys
-from api.core.loading import Loader
+from api.core.loading import Loader, load, parameter_errors
 from api.core.principal import Authenticator, Limiter, Principal
-from api.core.reading import load, parameter_errors, read_json, read_query
+from api.core.reading import read_json, read_query
 from api.core.registry import service
 
 View = TypeVar("View", bound=Callable[..., Any])

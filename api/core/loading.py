@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import marshmallow as ma
+
+from api.core.errors import Invalid
 
 
 class Loader:
@@ -55,3 +58,64 @@ class Loader:
             if key not in values:
                 values[key] = default() if callable(default) else default
         return values
+
+
+def load(
+    loader: Loader,
+    document: Any,
+    describe: Callable[[Any], list[dict[str, str]]] | None = None,
+) -> dict[str, Any]:
+    """`document` as its schema says; unknown fields are refused.
+
+    Raises:
+        Invalid: with one error per field, each named by its JSON pointer (RFC 6901).
+    """
+    try:
+        return loader.load(document)
+    except ma.ValidationError as error:
+        raise Invalid((describe or _pointer_errors)(error.messages)) from None
+
+
+def _pointer_errors(messages: Any) -> list[dict[str, str]]:
+    return [{"pointer": pointer, "detail": detail} for pointer, detail in _flat(messages, "")]
+
+
+def parameter_errors(messages: Any) -> list[dict[str, str]]:
+    """Marshmallow's messages as errors that name parameters of the query."""
+    return [
+        {"parameter": pointer.split("/")[1] if pointer else "", "detail": detail}
+        for pointer, detail in _flat(messages, "")
+    ]
+
+
+def _flat(messages: Any, pointer: str) -> Iterator[tuple[str, str]]:
+    """Marshmallow's nested messages as pairs of JSON pointer and text."""
+    if isinstance(messages, Mapping):
+        for name, inner in messages.items():
+            # "_schema" is the object itself; below a member of a dictionary field, "key" and
+            # "value" are marshmallow's own level.
+            if name == "_schema" or (name in ("key", "value") and pointer.count("/") > 1):
+                yield from _flat(inner, pointer)
+            else:
+                token = str(name).replace("~", "~0").replace("/", "~1")
+                yield from _flat(inner, f"{pointer}/{token}")
+    elif isinstance(messages, list):
+        for inner in messages:
+            yield from _flat(inner, pointer)
+    else:
+        yield pointer, str(messages)
+
+
+def refuse_nul(document: Any) -> None:
+    """Raises `Invalid` where a text of a document holds U+0000, naming the place."""
+    waiting = [("", document)]
+    while waiting:
+        pointer, value = waiting.pop()
+        if isinstance(value, str) and "\0" in value:
+            raise Invalid.field(pointer, "Must not contain U+0000.")
+        if isinstance(value, dict):
+            if any("\0" in name for name in value):
+                raise Invalid.field(pointer, "Names must not contain U+0000.")
+            waiting += [(f"{pointer}/{name}", inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{pointer}/{index}", inner) for index, inner in enumerate(value)]

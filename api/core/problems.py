@@ -11,13 +11,12 @@ from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import BadRequest, HTTPException, MethodNotAllowed
 
 from api.core.answers import PROBLEM, to_json
-from api.core.errors import DomainError
+from api.core.errors import PROBLEM_TYPE, DomainError
 
 log = logging.getLogger(__name__)
 
 # Those that differ from one Python version to the next, or from our own errors of the same type.
 _TITLES = {404: "Not found", 413: "Content too large"}
-PROBLEM_TYPE = "urn:signpost:problem:"
 
 
 def problem_response(

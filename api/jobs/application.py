@@ -10,17 +10,12 @@ from urllib.parse import parse_qs, quote, urlsplit
 from celery import Celery
 from kombu.entity import Exchange, Queue
 
+from api.jobs.names import KEY_PREFIX, MAX_WAITING
 from api.jobs.transport import use_for_redis
 from config.redis_urls import is_cluster
 from config.settings import Settings, SettingsError
 from config.tls import amqp_parameters
 
-FETCH_TITLE = "titles.fetch"
-# Of jobs that wait; what does not fit is offered again later (`api/titles`).
-MAX_WAITING = 100_000
-# A job that nobody took within an hour was offered again long ago.
-EXPIRES_SECONDS = 3_600
-_KEY_PREFIX = "signpost:jobs:"
 # A worker that is gone leaves its jobs to others after this; longer than any job takes.
 _VISIBILITY_SECONDS = 600
 _AMQP_NAMES = {
@@ -76,7 +71,7 @@ def _transport(settings: Settings) -> dict[str, Any]:
         return {
             "broker_url": _redis_url(settings.redis_url),
             "broker_transport_options": {
-                "global_keyprefix": _KEY_PREFIX,
+                "global_keyprefix": KEY_PREFIX,
                 "visibility_timeout": _VISIBILITY_SECONDS,
                 "socket_connect_timeout": max(seconds, 1.0),
                 "socket_keepalive": True,
@@ -142,8 +137,3 @@ def _amqp_tls(url: str) -> dict[str, Any] | None:
         if name in _AMQP_NAMES.values()
     }
     return {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": parts.hostname} | asked
-
-
-def redis_key(queue: str) -> str:
-    """The list in Redis that is a queue."""
-    return _KEY_PREFIX + queue

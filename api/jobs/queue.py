@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from collections.abc import Sequence
-from typing import NamedTuple
-
-from celery import Celery
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from api.core.redis_clients import make_redis
 from api.core.tracing.context import TraceContext
 from api.core.tracing.spans import sampled_context
-from api.jobs.application import EXPIRES_SECONDS, FETCH_TITLE, MAX_WAITING, redis_key
-from api.jobs.traced import publishing
+from api.jobs.names import EXPIRES_SECONDS, FETCH_TITLE, LOAD_IMPORT, MAX_WAITING, redis_key
+from config.redis_urls import is_cluster
+from config.settings import Settings
+
+if TYPE_CHECKING:
+    from celery import Celery
 
 log = logging.getLogger(__name__)
 
@@ -33,22 +35,43 @@ _LOOK_SECONDS = 1.0
 
 
 class _Job(NamedTuple):
-    link_id: int
+    name: str
+    subject: int
     context: TraceContext | None  # of the request that asked for it, where that is traced
 
 
 class JobQueue:
     """Sends jobs between `start()` and `stop()`; safe for threads and greenlets."""
 
-    def __init__(self, celery: Celery, redis_url: str | None) -> None:
-        """`redis_url` is of the Redis that is the broker; None where RabbitMQ is, which knows
-        itself when a queue is full."""
-        self._celery = celery
+    def __init__(self, make: Callable[[], Celery], redis_url: str | None, queue_name: str) -> None:
+        """`make` is called when there is something to send: most processes have nothing, and
+        Celery takes a while to load. `redis_url` is of the Redis that is the broker; None where
+        RabbitMQ is, which knows itself when a queue is full."""
+        self._make = make
+        self._celery: Celery | None = None
         self._redis_url = redis_url
+        self._name = queue_name
         self._waiting: queue.Queue[_Job | None] = queue.Queue(_BUFFER)
         self._thread: threading.Thread | None = None
         self._failing = False
         self.lost = 0
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self | None:
+        """The queue that the settings name; None where there is no broker for jobs."""
+        if settings.amqp_url is None and (
+            settings.redis_url is None or is_cluster(settings.redis_url)
+        ):
+            return None
+
+        def make() -> Celery:
+            from api.jobs.application import make_celery  # noqa: PLC0415 - as it is said above
+
+            celery = make_celery(settings)
+            assert celery is not None  # noqa: S101 - there is a broker
+            return celery
+
+        return cls(make, None if settings.amqp_url else settings.redis_url, settings.jobs_queue)
 
     def start(self) -> None:
         """Begin in this process; a forked server calls it in each worker, after the fork."""
@@ -68,12 +91,19 @@ class JobQueue:
 
     def fetch_titles(self, link_ids: Sequence[int]) -> None:
         """Have workers fetch the titles of links. Returns at once and raises nothing."""
+        self._put(FETCH_TITLE, link_ids)
+
+    def load_import(self, import_id: int) -> None:
+        """Have a worker load an import. Returns at once and raises nothing."""
+        self._put(LOAD_IMPORT, [import_id])
+
+    def _put(self, name: str, subjects: Sequence[int]) -> None:
         context = sampled_context()
-        for number, link_id in enumerate(link_ids):
+        for number, subject in enumerate(subjects):
             try:
-                self._waiting.put_nowait(_Job(link_id, context))
+                self._waiting.put_nowait(_Job(name, subject, context))
             except queue.Full:
-                self._lose(len(link_ids) - number, "too many jobs wait to be sent")
+                self._lose(len(subjects) - number, "too many jobs wait to be sent")
                 return
 
     def _run(self) -> None:
@@ -91,11 +121,14 @@ class JobQueue:
                 self._failing = False
 
     def _send(self, job: _Job) -> None:
-        name = self._celery.conf.task_default_queue
-        with publishing(FETCH_TITLE, name, job.context) as headers:
+        from api.jobs.traced import publishing  # noqa: PLC0415 - it loads Celery, too
+
+        if self._celery is None:
+            self._celery = self._make()
+        with publishing(job.name, self._name, job.context) as headers:
             self._celery.send_task(
-                FETCH_TITLE,
-                args=(str(job.link_id),),
+                job.name,
+                args=(str(job.subject),),
                 headers=headers,
                 expires=EXPIRES_SECONDS,
                 retry=True,
@@ -108,7 +141,7 @@ class JobQueue:
         if self._redis_url is None:
             return
         with make_redis(self._redis_url, _LOOK_SECONDS) as client:
-            if client.llen(redis_key(self._celery.conf.task_default_queue)) >= MAX_WAITING:
+            if client.llen(redis_key(self._name)) >= MAX_WAITING:
                 raise queue.Full("no worker takes jobs")
 
     def _drain(self) -> int:

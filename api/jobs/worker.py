@@ -21,9 +21,9 @@ from api.core.heartbeat import Heartbeat
 from api.core.outbound.client import PageReader
 from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
-from api.jobs.application import FETCH_TITLE
 from api.jobs.broker_lines import follow_broker
 from api.jobs.metrics import LATER, JobMeter
+from api.jobs.names import FETCH_TITLE
 from api.jobs.queue import JobQueue
 from api.jobs.traced import continuing
 from api.services import management_services

@@ -14,9 +14,8 @@ from api.core.database.sessions import AnyRow
 from api.core.errors import Invalid
 from api.core.events import Thing
 from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
-from api.core.loading import Loader
+from api.core.loading import Loader, load
 from api.core.problems import problem_of
-from api.core.reading import load
 from api.core.registry import service
 from api.links import batch
 from api.links.drafts import LinkDraft

@@ -15,6 +15,7 @@ from api.core.idempotency import IdempotencyKeys
 from api.domains import routes as domains_routes
 from api.identity import member_routes, user_routes
 from api.identity import routes as identity_routes
+from api.jobs.queue import JobQueue
 from api.limits import routes as limits_routes
 from api.limits.limiter import PlanLimiter
 from api.limits.plans import WorkspacePlans
@@ -42,7 +43,9 @@ from api.stats.service import StatsService
 from api.targets import routes as targets_routes
 from api.targets.service import BlockedTargets
 from api.transfers.exports import routes as exports_routes
+from api.transfers.imports import routes as imports_routes
 from api.wiring.exports import add_exports
+from api.wiring.imports import add_imports
 from api.wiring.parts import Parts
 from config.settings import SettingsError
 
@@ -62,12 +65,14 @@ _MODULES = (
     targets_routes,
     limits_routes,
     exports_routes,
+    imports_routes,
 )
 
 
 def add_management(parts: Parts) -> None:
     """Serve everything below `/api/v1`, OAuth and the documentation."""
     audit = _add_audit(parts)
+    jobs = _add_jobs(parts)
     management = management_services(
         parts.settings,
         parts.db,
@@ -76,13 +81,14 @@ def add_management(parts: Parts) -> None:
         parts.blocked,
         audit,
         parts.limits,
-        _titles(parts),
+        _titles(parts, jobs),
     )
     people = management.people
     parts.offer(people.identity, people.users, people.members, people.invitations)
     _add_links(parts, management.links)
     _add_live(parts, management.links)
     add_exports(parts, management.links)
+    add_imports(parts, jobs)
     _add_oauth(parts, people, audit)
     _add_limits(parts, management.plans)
     _add_routes(parts)
@@ -120,21 +126,23 @@ def _add_links(parts: Parts, links: LinkService) -> None:
     )
 
 
-def _titles(parts: Parts) -> TitleWishes:
-    """Who has workers find titles for links that have none."""
-    settings = parts.settings
-    if not settings.fetch_titles:
-        return NO_TITLES
-    from api.jobs.application import make_celery  # noqa: PLC0415 - most installations have none
-    from api.jobs.queue import JobQueue  # noqa: PLC0415
-    from api.titles.service import TitleWishes as JobTitles  # noqa: PLC0415
+def _add_jobs(parts: Parts) -> JobQueue | None:
+    """What queues jobs, where there is a broker."""
+    jobs = JobQueue.of(parts.settings)
+    if jobs is not None:
+        parts.runtime.on_start.append(jobs.start)
+        parts.runtime.on_stop.append(jobs.stop)
+    return jobs
 
-    celery = make_celery(settings)
-    if celery is None:
-        raise SettingsError("FETCH_TITLES: Needs REDIS_URL or AMQP_URL.")
-    jobs = JobQueue(celery, None if settings.amqp_url else settings.redis_url)
-    parts.runtime.on_start.append(jobs.start)
-    parts.runtime.on_stop.append(jobs.stop)
+
+def _titles(parts: Parts, jobs: JobQueue | None) -> TitleWishes:
+    """Who has workers find titles for links that have none."""
+    if not parts.settings.fetch_titles:
+        return NO_TITLES
+    if jobs is None:
+        raise SettingsError("FETCH_TITLES: Needs REDIS_URL or AMQP_URL, and not a Redis Cluster.")
+    from api.titles.service import TitleWishes as JobTitles  # noqa: PLC0415 - seldom used
+
     return JobTitles(jobs.fetch_titles)
 
 

@@ -6,6 +6,7 @@ For each the most statements that it may send. One that nobody has told this of 
 from __future__ import annotations
 
 import itertools
+import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -75,6 +76,19 @@ class Stage:
         answer = self.owner.post(path, body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json or {})
+
+    def import_rows(self) -> TestResponse:
+        """An import of as many rows as there are things."""
+        rows = b"\n".join(json.dumps(_link(number)).encode() for number in range(self.size))
+        answer = self.owner.request(
+            "POST", "/imports", data=rows, content_type="application/x-ndjson"
+        )
+        assert answer.status_code == 202, answer.text
+        return answer
+
+    def imported(self) -> str:
+        """An import that waits for a worker."""
+        return str((self.import_rows().json or {})["id"])
 
     def new_link(self, **fields: Any) -> dict[str, Any]:
         return self.owner.create_link("https://example.com/here", **fields)
@@ -324,6 +338,11 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
         6,
         lambda it: it.delete(f"/blocked-targets/{it.make('/blocked-targets', it.blocked())['id']}"),
     ),
+    "imports.create_import": (6, lambda it: it.import_rows),
+    "imports.list_imports": (1, lambda it: it.get("/imports?limit=200")),
+    "imports.get_import": (1, lambda it: it.get(f"/imports/{it.imported()}")),
+    "imports.list_import_outcomes": (2, lambda it: it.get(f"/imports/{it.imported()}/outcomes")),
+    "imports.delete_import": (2, lambda it: it.delete(f"/imports/{it.imported()}")),
     "limits.get_usage": (0, lambda it: it.get("/usage")),
     "docs.openapi": (0, lambda it: it.open("/api/v1/openapi.json")),
     "docs.docs": (0, lambda it: it.open("/docs")),

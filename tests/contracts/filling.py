@@ -153,6 +153,19 @@ _FILLINGS = {
         SELECT owner_id, row_number() OVER (ORDER BY owner_id DESC), count(*)
         FROM target_rules GROUP BY owner_id
     """,
+    "imports": """
+        INSERT INTO imports (id, workspace_id, format, conflict, dry_run, state, digest, seed,
+                             offered_at, expires_at, idempotency_key)
+        SELECT n, :large, 'csv', 'skip', false,
+               CASE WHEN n % 50 = 0 THEN 'queued' ELSE 'finished' END, '', '', now(),
+               now() + (n - 500) * interval '1 min', n
+        FROM generate_series(1, 5000) AS n
+    """,
+    "import_chunks": """
+        INSERT INTO import_chunks (import_id, number, first_row, rows, outcomes)
+        SELECT n, chunk, chunk * 1000, 1000, '' FROM generate_series(1, 5000) AS n,
+            generate_series(0, 9) AS chunk
+    """,
     "oauth_clients": """
         INSERT INTO oauth_clients (id, workspace_id, client_id, name, redirect_uris, grant_types,
                                    scopes)

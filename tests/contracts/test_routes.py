@@ -147,7 +147,10 @@ def test_each_operation_is_described_in_full(app: Flask) -> None:
             assert set(operation["responses"]) >= {"401", "403"}, name
             assert operation["security"], name
         if "requestBody" in operation and path.startswith(API):
-            (content,) = operation["requestBody"]["content"].values()
+            content, *others = operation["requestBody"]["content"].values()
+            if "contentMediaType" in content["schema"]:  # a stream, which no schema describes
+                continue
+            assert not others, name
             reference = content["schema"]["$ref"].rpartition("/")[2]
             fields = description["components"]["schemas"][reference]["properties"]
             assert any("example" in field for field in fields.values()), name

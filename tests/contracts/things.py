@@ -34,6 +34,7 @@ class Things:
                 "invitation_id": _made(owner, "/invitations", invited),
                 "oauth_client_id": _made(owner, "/oauth-clients", _PROGRAM | named),
                 "blocked_target_id": _made(owner, "/blocked-targets", blocked),
+                "import_id": _imported(owner),
                 "user_id": str(owner.with_role("viewer").user_id),
             }
             link = owner.create_link(f"https://example.com/{mark}", tags=[mark], title=mark)
@@ -42,6 +43,13 @@ class Things:
     def identifiers(self) -> set[str]:
         """What no answer to a stranger may hold."""
         return set(self.ids.values()) | {self.host, self.slug}
+
+
+def _imported(owner: Caller) -> str:
+    rows = b'{"url": "https://example.com/"}'
+    answer = owner.request("POST", "/imports", data=rows, content_type="application/x-ndjson")
+    assert answer.status_code == 202, answer.text
+    return str((answer.json or {})["id"])
 
 
 def _made(owner: Caller, path: str, body: dict[str, Any]) -> str:

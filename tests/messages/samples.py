@@ -22,7 +22,6 @@ from api.clicks.enriched import EnrichedClick
 from api.clicks.queue.broker import SCHEMA, Broker
 from api.core import copies, evictions, outbox
 from api.core.copies import SharedCopies
-from api.jobs.application import make_celery
 from api.jobs.queue import JobQueue
 from api.live.messages import CHANNELS, write_message
 from api.redirects import shared
@@ -109,9 +108,8 @@ def properties_of_segment() -> bytes:
 def job() -> bytes:
     """The message by which a job is asked for, from a real broker."""
     url, queue = os.environ["TEST_AMQP_URL"], f"test.jobs.{uuid.uuid4().hex[:12]}"
-    celery = make_celery(Settings.load({"AMQP_URL": url, "JOBS_QUEUE": queue}))
-    assert celery is not None
-    jobs = JobQueue(celery, None)
+    jobs = JobQueue.of(Settings.load({"AMQP_URL": url, "JOBS_QUEUE": queue}))
+    assert jobs is not None
     jobs.start()
     jobs.fetch_titles([LINK])
     jobs.stop()  # when it is sent

@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 import redis
 
-from api.jobs.application import make_celery
 from api.jobs.queue import JobQueue
 from config.settings import Settings
 from tests.caller import Caller
@@ -146,9 +145,8 @@ def test_full_or_absent_broker_costs_no_more_than_the_jobs(
     environ: dict[str, str],
 ) -> None:
     def queue_of(url: str) -> JobQueue:
-        celery = make_celery(Settings.load(environ | {"REDIS_URL": url, "JOBS_QUEUE": "full"}))
-        assert celery is not None
-        made = JobQueue(celery, url)
+        made = JobQueue.of(Settings.load(environ | {"REDIS_URL": url, "JOBS_QUEUE": "full"}))
+        assert made is not None
         made.start()
         return made
 

@@ -28,7 +28,8 @@ def main() -> int:
     configure_logging(settings)
     celery = make_celery(settings)
     assert celery is not None
-    jobs = JobQueue(celery, None if settings.amqp_url else settings.redis_url)
+    jobs = JobQueue.of(settings)
+    assert jobs is not None
     public = Dialing(connect_seconds=2, resolver=lambda host, port: ["93.184.216.34"], dialer=dial)
     with traced_process(settings, "signpost-worker"):
         return JobWorker(settings, celery, jobs, public).run()

@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from api.clicks.queue.broker import FAILURES, Broker, close_quietly, open_connection, why, within
 from api.core.redis_clients import make_redis
-from api.jobs.application import redis_key
+from api.jobs.names import redis_key
 from api.operations.doctor.finding import Finding, ok, warning, wrong
 from api.operations.doctor.reasons import NotThere, advise
 from api.operations.doctor.subject import ASK_SECONDS, Subject

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from api.core.problems import PROBLEM_TYPE, plain_problem
+from api.core.errors import PROBLEM_TYPE
+from api.core.problems import plain_problem
 from api.core.transport import HttpsRequired
 from api.operations.gateway.certificates import Certificates, Site
 from config.settings import Settings, SettingsError

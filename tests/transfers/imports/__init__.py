@@ -1,0 +1,1 @@
+"""Links that come by the million."""
