@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
 from api.core.errors import DomainError, Invalid, NotFound, PreconditionFailed, Unavailable
 from api.core.ids import slot_of_id
@@ -16,6 +15,7 @@ from api.links import store
 from api.links.drafts import LinkRules, check_period, unique
 from api.links.metadata import complaint, merge_patch
 from api.links.titles import TitleWishes, wish
+from api.links.transactions import Evict, Transactions
 
 Matches = Callable[[AnyRow], bool]
 Outcome = TypeVar("Outcome")
@@ -29,10 +29,10 @@ class LinkChanges:
 
     def __init__(
         self,
-        db: Database,
+        db: Transactions,
         rules: LinkRules,
         titles: TitleWishes,
-        evict: Callable[[Iterable[AnyRow]], None],
+        evict: Evict,
     ) -> None:
         """`evict` is told of links that are not what they were."""
         self._db = db

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from api.core.errors import Invalid
 from api.core.ids import new_id, slot_of, time_of_id
 from api.core.passwords import hash_password
 from api.core.safe_url import TargetRules, host_of
-from api.core.slugs import check_custom_slug, generate_slug
+from api.core.slugs import check_custom_slug, generate_slug, normalise_slug
 from api.domains.service import DomainService
 from api.targets.known import KnownRules
 
@@ -44,6 +44,8 @@ class LinkRules:
     domains: DomainService
     slug_length: int
     multi_segment_slugs: bool
+    # Whether a slug may be made up that has this slot.
+    fits: Callable[[int], bool] = lambda slot: True  # noqa: ARG005
 
     def look_up_hosts(self, workspace: int, drafts: Sequence[LinkDraft]) -> None:
         """Ask about the hosts of many drafts at once, and not for each again."""
@@ -86,6 +88,14 @@ class LinkRules:
         }
         return self.place(row, new_slug=not custom)
 
+    def slot_of(self, draft: LinkDraft) -> int | None:
+        """The slot of a link to be, None where its slug is yet to be made up."""
+        if draft.slug is None:
+            return None
+        domains = self.domains
+        domain = domains.spelling_of(draft.domain) if draft.domain else domains.default_domain
+        return slot_of(domain, normalise_slug(draft.slug))
+
     def target_of(self, workspace: int, text: str, pointer: str = "/url") -> str:
         """Where a link of the workspace shall lead, as it is kept.
 
@@ -100,6 +110,9 @@ class LinkRules:
         """The row with an id of its own, and with another generated slug where one is wanted."""
         slug = generate_slug(self.slug_length) if new_slug else row["slug"]
         slot = slot_of(row["domain"], slug)
+        while new_slug and not self.fits(slot):
+            slug = generate_slug(self.slug_length)
+            slot = slot_of(row["domain"], slug)
         identifier = new_id(slot)
         made = time_of_id(identifier)
         return row | {

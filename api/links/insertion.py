@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from api.core.database.routing import Database
+from api.core.database.prepared import WriteOnce
 from api.core.database.sessions import AnyRow
 from api.identity.service import IdentityService
 from api.links import store
 from api.links.drafts import LinkDraft, LinkRules
-from api.links.titles import NO_TITLES, TitleWishes, wish
+from api.links.titles import TitleWishes, wish
+from api.links.transactions import Evict, Transactions
 
 
 class LinkInsertion:
@@ -18,18 +19,21 @@ class LinkInsertion:
 
     def __init__(
         self,
-        db: Database,
+        db: Transactions,
         rules: LinkRules,
         identity: IdentityService,
         titles: TitleWishes,
-        evict: Callable[[Iterable[AnyRow]], None],
+        evict: Evict,
+        once: Callable[[int, int], WriteOnce] | None = None,
     ) -> None:
-        """`evict` is told of links whose slugs somebody may have asked for before."""
+        """`evict` is told of links whose slugs somebody may have asked for before; `once` writes
+        a row that comes alone, as a transaction of its own."""
         self._db = db
         self._rules = rules
         self._identity = identity
         self._titles = titles
         self._evict = evict
+        self._once = once
 
     def insert(
         self, waiting: Mapping[int, dict[str, Any]], drafts: Sequence[LinkDraft]
@@ -54,8 +58,8 @@ class LinkInsertion:
     def _insert_rows(self, slot: int, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
         """Insert rows of the shard of `slot`; the links that came to be."""
         workspace = rows[0]["workspace_id"]
-        if len(rows) == 1 and self._titles is NO_TITLES:
-            with self._db.write_once(slot, workspace) as connection:
+        if len(rows) == 1 and self._once is not None:
+            with self._once(slot, workspace) as connection:
                 return store.insert_link(connection, rows[0])
         with self._db.write(slot, workspace) as session:
             made = store.insert_links(session, rows)

@@ -133,7 +133,15 @@ def delete_link(link_id: int) -> Response:
 def batch_links(body: dict[str, Any]) -> Response:
     """Create, change and delete up to 1,000 links, each with its own result"""
     operations = [_operation(index, item) for index, item in enumerate(body["operations"])]
-    results = batch.perform(_links(), principal().workspace_id, operations)
+    workspace = principal().workspace_id
+    try:
+        if body["atomic"]:
+            results = batch.perform_together(_links(), workspace, operations)
+        else:
+            results = batch.perform(_links().writer, workspace, operations)
+    except batch.BatchUndone as undone:
+        undone.extra["results"] = [_result(*each) for each in enumerate(undone.results)]
+        raise
     note_changes(filter(None, map(_change, operations, results)))
     return json_response({"results": [_result(*each) for each in enumerate(results)]})
 

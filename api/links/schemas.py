@@ -245,6 +245,15 @@ class BatchIn(Schema):
             "example": [{"op": "create", "link": {"url": "https://example.com/spring"}}],
         },
     )
+    atomic = StrictBoolean(
+        load_default=False,
+        metadata={
+            "description": "All or nothing: when one operation fails none is performed, and the "
+            "answer is the problem `batch-undone`, whose `results` say which failed; 424 are those "
+            "that would have gone well. All links must be in one database (shard).",
+            "example": False,
+        },
+    )
 
 
 class ResultOut(Schema):

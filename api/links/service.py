@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -12,26 +13,25 @@ from typing import Any
 from api.core.database.fanout import ask_each
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
-from api.core.errors import Conflict, DomainError, Invalid, Unavailable
+from api.core.errors import DomainError
 from api.core.evictions import Evictions
 from api.core.ids import slot_of_id
 from api.core.pagination import Cursors
 from api.identity.service import IdentityService
 from api.limits.service import LinkQuota
 from api.links import finding, store
-from api.links.changes import COLUMN, LinkChanges, Matches, no_such_link
+from api.links.changes import COLUMN, Matches, no_such_link
+from api.links.creation import SlugTaken
 from api.links.drafts import LinkDraft, LinkRules
 from api.links.exported import LINK_FIELDS, clicked_links, stream_links
 from api.links.filters import LinkFilter, words_of
-from api.links.insertion import LinkInsertion
 from api.links.places import find_places
 from api.links.sorting import key_of, position_in, position_of
 from api.links.titles import NO_TITLES, TitleWishes
 from api.links.totals import add_clicks, erase_clicks
+from api.links.writing import LinkWriter, LinkWriters
 
 EVICTION_PREFIX = "link:"
-# A generated slug is free at the first try but for one in a billion; five is for the id's sake.
-_TRIES = 5
 _MAX_CANDIDATES = 100
 
 __all__ = [
@@ -47,13 +47,6 @@ __all__ = [
     "state_of",
     "stream_links",
 ]
-
-
-class SlugTaken(Conflict):
-    """The slug is in use on its domain."""
-
-    code = "slug-taken"
-    title = "The slug is taken"
 
 
 def state_of(link: AnyRow, now: datetime) -> str:
@@ -95,10 +88,8 @@ class LinkService:
         self._rules = rules
         self._evictions = evictions
         self._cursors = Cursors(secret, "links")
-        self._quota = quota
-        self._titles = titles
-        self._changes = LinkChanges(db, rules, titles, self._evict)
-        self._insertion = LinkInsertion(db, rules, identity, titles, self._evict)
+        self._writers = LinkWriters(db, rules, identity, titles, self._evict, quota)
+        self.writer = self._writers.apart()
 
     def create_link(
         self, workspace: int, draft: LinkDraft, *, find_existing: Mapping[str, Any] | None = None
@@ -123,34 +114,7 @@ class LinkService:
         self, workspace: int, drafts: Sequence[LinkDraft]
     ) -> list[AnyRow | DomainError]:
         """New links, in one statement per shard; for each draft its link or its error."""
-        outcomes: dict[int, AnyRow | DomainError] = {}
-        waiting: dict[int, dict[str, Any]] = {}
-        try:
-            self._rules.look_up_hosts(workspace, drafts)
-            for index, draft in enumerate(drafts):
-                try:
-                    waiting[index] = self._rules.row_of(workspace, draft, looked_up=len(drafts) > 1)
-                except Invalid as error:
-                    outcomes[index] = error
-            grant = self._quota.take(workspace, len(waiting))
-            for index in list(waiting)[grant.links :]:
-                outcomes[index] = self._quota.refusal(workspace)
-                del waiting[index]
-            for _ in range(_TRIES):
-                for made in self._insertion.insert(waiting, drafts):
-                    outcomes |= made
-                refused = {index: row for index, row in waiting.items() if index not in outcomes}
-                if not refused:
-                    break
-                waiting = self._insertion.second_try(workspace, drafts, refused)
-                outcomes |= {index: _taken(refused[index]) for index in refused.keys() - waiting}
-            failed = sum(isinstance(one, DomainError) for one in outcomes.values())
-            self._quota.give_back(workspace, grant, len(outcomes) - failed)
-        except Unavailable as error:
-            # What was made before stays, and is told as made.
-            outcomes = dict.fromkeys(range(len(drafts)), error) | outcomes
-        outcomes = {index: _taken(row) for index, row in waiting.items()} | outcomes
-        return [outcomes[index] for index in range(len(drafts))]
+        return self.writer.create_links(workspace, drafts)
 
     def get_link(self, workspace: int, identifier: int) -> AnyRow:
         """One link.
@@ -183,17 +147,10 @@ class LinkService:
             PreconditionFailed: the link does not match.
             Invalid: a field breaks a rule.
         """
-        outcome = self._changes.update(workspace, {identifier: patch}, matches)[identifier]
+        outcome = self.writer.changes.update(workspace, {identifier: patch}, matches)[identifier]
         if isinstance(outcome, DomainError):
             raise outcome
         return outcome
-
-    def update_links(
-        self, workspace: int, patches: Mapping[int, Mapping[str, Any]]
-    ) -> dict[int, AnyRow | DomainError]:
-        """The same of many links, each by its id, in a few statements per shard; for each the
-        link, or its error."""
-        return self._changes.update(workspace, patches)
 
     def set_title(self, workspace: int, identifier: int, url: str, title: str) -> bool:
         """Give a link its target's title, if it leads to `url` and nobody gave it one meanwhile."""
@@ -208,15 +165,25 @@ class LinkService:
             NotFound: the workspace has no such link.
             PreconditionFailed: the link does not match.
         """
-        error = self._changes.delete(workspace, [identifier], matches)[identifier]
+        error = self.writer.changes.delete(workspace, [identifier], matches)[identifier]
         if error is not None:
             raise error
 
-    def delete_links(
-        self, workspace: int, identifiers: Sequence[int]
-    ) -> dict[int, DomainError | None]:
-        """The same of many links, in a few statements per shard; for each None, or its error."""
-        return self._changes.delete(workspace, identifiers)
+    def together(
+        self, workspace: int, slot: int | None, drafts: Sequence[LinkDraft]
+    ) -> AbstractContextManager[LinkWriter]:
+        """A writer whose changes are all made at the end of the context, or none of them; see
+        `LinkWriters`."""
+        return self._writers.together(workspace, slot, drafts)
+
+    def slot_of_draft(self, draft: LinkDraft) -> int | None:
+        """The slot of a link to be, None where its slug is yet to be made up."""
+        return self._rules.slot_of(draft)
+
+    def same_database(self, one: int, other: int) -> bool:
+        """Whether links of two slots can be changed in one transaction."""
+        owners = self._db.slots().owners
+        return owners[one] == owners[other]
 
     def list_links(
         self,
@@ -305,10 +272,6 @@ class LinkService:
         keys = [f"{EVICTION_PREFIX}{link.domain}/{link.slug}" for link in links]
         if keys:
             self._evictions.publish(keys)
-
-
-def _taken(row: Mapping[str, Any]) -> SlugTaken:
-    return SlugTaken(f"{row['domain']}/{row['slug']} is in use.")
 
 
 def _found(link: AnyRow | None) -> AnyRow:

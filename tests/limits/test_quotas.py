@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -87,6 +88,25 @@ def test_links_that_do_not_come_to_be_use_up_nothing(caller_of: CallerMaker) -> 
     assert made(caller) == used(caller) == 2
 
 
+def test_an_atomic_batch_that_is_undone_uses_up_nothing(caller_of: CallerMaker) -> None:
+    caller = caller_of("links")
+    caller.create_link(slug="taken-too")
+    body: dict[str, Any] = {
+        "atomic": True,
+        "operations": [{"op": "create", "link": URL} for _ in range(9)],
+    }
+    body["operations"][4] = {"op": "create", "link": URL | {"slug": "taken-too"}}
+    assert caller.post("/links/batch", body).status_code == 422
+    assert made(caller) == used(caller) == 1
+    body["operations"] = [{"op": "create", "link": URL} for _ in range(10)]
+    undone = caller.post("/links/batch", body)
+    assert [each["status"] for each in (undone.json or {})["results"]] == [424] * 9 + [429]
+    assert made(caller) == used(caller) == 1
+    body["operations"].pop()
+    assert caller.post("/links/batch", body).status_code == 200
+    assert made(caller) == used(caller) == 10
+
+
 def test_an_answer_that_is_repeated_makes_no_link(caller_of: CallerMaker) -> None:
     caller = caller_of("links")
     for _ in range(3):
@@ -150,7 +170,7 @@ def test_without_a_quota_nothing_is_counted(caller_of: CallerMaker, db: Database
 
 
 def _quota_of(app: Flask) -> LinkQuota:
-    quota: LinkQuota = app.extensions["signpost.services"][LinkService]._quota
+    quota: LinkQuota = app.extensions["signpost.services"][LinkService]._writers._quota
     return quota
 
 

@@ -84,6 +84,41 @@ def test_a_batch_goes_to_all_shards(shards: Shards) -> None:
     assert {result["status"] for result in again} == {409}
 
 
+def test_an_atomic_batch_stays_on_one_shard(shards: Shards) -> None:
+    caller = shards.caller()
+    create = {"op": "create", "link": {"url": "https://example.com/"}}
+    made = caller.post("/links/batch", {"operations": [create] * 20, "atomic": True})
+    assert {result["status"] for result in made.json["results"]} == {201}
+    assert shards.count("main", "SELECT count(*) FROM links") in (0, 20)
+    ids = [link["id"] for link in _create(caller, 30)]
+    sides = [slot_of_id(int(each)) < HALF for each in ids]
+    assert {True, False} == set(sides)
+    for side in (True, False):
+        there = [each for each, its in zip(ids, sides, strict=True) if its is side]
+        operations = [{"op": "update", "id": each, "link": {"title": "new"}} for each in there]
+        operations += [create] * 10
+        answer = caller.post("/links/batch", {"operations": operations, "atomic": True})
+        assert answer.status_code == 200
+        links = [result["link"] for result in answer.json["results"]]
+        assert {slot_of_id(int(link["id"])) < HALF for link in links} == {side}
+
+
+def test_an_atomic_batch_over_two_shards_is_refused(shards: Shards) -> None:
+    caller = shards.caller()
+    ids = [link["id"] for link in _create(caller, 30)]
+    operations = [{"op": "delete", "id": each} for each in ids]
+    refused = caller.post("/links/batch", {"operations": operations, "atomic": True})
+    assert refused.status_code == 422
+    assert refused.json["type"] == "urn:signpost:problem:batch-spans-databases"
+    side = slot_of_id(int(ids[0])) < HALF
+    assert [error["pointer"] for error in refused.json["errors"]] == [
+        f"/operations/{place}"
+        for place, each in enumerate(ids)
+        if (slot_of_id(int(each)) < HALF) is not side
+    ]
+    assert len(_walk(caller, "limit=100")) == 30
+
+
 def test_a_process_learns_of_another_map_within_a_second(shards: Shards) -> None:
     caller = shards.caller()
     caller.create_link()
