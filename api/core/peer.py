@@ -14,8 +14,11 @@ _RESET = struct.pack("ii", 1, 0)
 class Connection:
     """The socket of a request."""
 
-    def __init__(self, connection: socket.socket | None) -> None:
+    def __init__(self, connection: socket.socket | None, *, chunked: bool = False) -> None:
+        """`chunked`: answers without a length have an end that a client misses when it is left
+        out, as those of HTTP/1.1 do."""
         self._socket = connection
+        self._chunked = chunked
 
     def gone(self) -> bool:
         """Whether the client has closed it: a server that only writes finds out late."""
@@ -46,7 +49,8 @@ class Connection:
             connection.shutdown(socket.SHUT_RDWR)
 
     def reset_at_close(self) -> None:
-        """Have the client see, once the server closes it, that its answer was not whole."""
-        if self._socket is not None:
+        """Have the client see, once the server closes it, that its answer was not whole; only where
+        nothing else tells it, as what is still on its way is lost with a reset."""
+        if self._socket is not None and not self._chunked:
             with contextlib.suppress(OSError):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)

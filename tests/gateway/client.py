@@ -40,15 +40,23 @@ class Answer:
 class Connection(HTTPSConnection):
     """A kept connection to the gateway on loopback, by the name of a host."""
 
-    def __init__(self, gateway: Gateway, host: str = HOST, *, visitor: str = "") -> None:
-        """With a `visitor`, whose address a balancer tells by the PROXY protocol."""
+    def __init__(
+        self, gateway: Gateway, host: str = HOST, *, visitor: str = "", buffer_bytes: int = 0
+    ) -> None:
+        """With a `visitor`, whose address a balancer tells by the PROXY protocol; with a buffer
+        of so many bytes for what has come and was not read."""
         self._visitor = visitor
+        self._buffer_bytes = buffer_bytes
         self._tls = ssl.create_default_context(cafile=str(gateway.authority.file))
         super().__init__(host, gateway.https_port, timeout=30, context=self._tls)
 
     def connect(self) -> None:
         """Connect to loopback, whatever the host's name is."""
-        plain = socket.create_connection(("127.0.0.1", self.port), self.timeout)
+        plain = socket.socket()
+        plain.settimeout(self.timeout)
+        if self._buffer_bytes:
+            plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._buffer_bytes)
+        plain.connect(("127.0.0.1", self.port))
         if self._visitor:
             kind = "TCP6" if ":" in self._visitor else "TCP4"
             balancer = "::1" if ":" in self._visitor else "127.0.0.1"

@@ -36,6 +36,7 @@ _SHARED = {
     "tests/gateway/test_rolling.py": "gateway",
     "tests/gateway/test_routes.py": "gateway",
     "tests/gateway/test_stopping.py": "gateway",
+    "tests/gateway/test_streams.py": "gateway",
     "tests/gateway/test_tls.py": "gateway",
     "tests/live/test_streams.py": "live",
     "tests/redirects/wire/test_behind_nginx.py": "pair of servers",

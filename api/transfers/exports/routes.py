@@ -81,7 +81,10 @@ def _asked(query: dict[str, Any]) -> Asked:
         encoding=choose_encoding(request.accept_encodings.quality) if packs else "identity",
         cursor=query.pop("cursor"),
         after=query.pop("after"),
-        peer=Connection(request.environ.get("gunicorn.socket")),
+        peer=Connection(
+            request.environ.get("gunicorn.socket"),
+            chunked=request.environ.get("SERVER_PROTOCOL") != "HTTP/1.0",
+        ),
         allowed=still_allowed(),
     )
 

@@ -1,0 +1,87 @@
+"""What goes on for long passes the gateway as it comes, and its end is told both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from http.client import HTTPResponse, IncompleteRead
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from api.core.database.routing import Database
+from api.identity.service import IdentityService
+from api.links.models import Link
+from config.settings import Settings
+from tests.gateway.client import ApiClient, Connection
+from tests.gateway.system import HOST, System
+from tests.running import wait_until
+
+_LINKS = 1_600
+_AT_ONCE = 800
+_METADATA = {"note": "x" * 16_000}
+
+
+@pytest.fixture(scope="module")
+def owner(started: System, identity: IdentityService, db: Database) -> ApiClient:
+    """Of more than fits into all sockets between a server and a client that does not read."""
+    workspace = identity.create_workspace("Streams").id
+    _, key = identity.create_key(workspace, name="Streams")
+    made = ApiClient(started.gateway, key)
+    for server in started.servers:
+        server.wait()
+    operations = [{"op": "create", "link": {"url": "https://example.com/"}}] * _AT_ONCE
+    for _ in range(_LINKS // _AT_ONCE):
+        made.call("POST", "/links/batch", {"operations": operations})
+    for shard in db.shards():
+        with db.write_shard(shard) as session:
+            links = update(Link).where(Link.workspace_id == workspace)
+            session.execute(links.values(custom=_METADATA))
+    return made
+
+
+def opened(owner: ApiClient, stack: ExitStack, query: str = "") -> HTTPResponse:
+    """An export whose answer has begun."""
+    connection = Connection(owner.gateway, buffer_bytes=16_384)
+    stack.callback(connection.close)
+    headers = {**owner.headers, "Host": HOST}
+    connection.request("GET", f"/api/v1/exports/links?fields=id,metadata{query}", headers=headers)
+    response = connection.getresponse()
+    stack.callback(response.close)
+    return response
+
+
+def rows_of(data: bytes) -> Iterator[dict[str, Any]]:
+    """What the whole lines say."""
+    return map(json.loads, data.splitlines(keepends=False)[: data.count(b"\n")])
+
+
+def test_export_that_a_server_ends_is_known_as_such_and_goes_on(
+    system: System, owner: ApiClient
+) -> None:
+    with ExitStack() as stack:
+        response = opened(owner, stack)
+        assert response.status == 200
+        data = response.read(10_000)
+        for server in system.apis:
+            server.renew()
+        with pytest.raises(IncompleteRead) as cut:
+            response.read()
+        *rows, last = rows_of(data + cut.value.partial)
+        assert last["end"]["complete"] is False
+        assert 0 < len(rows) < _LINKS
+        *rest, last = rows_of(opened(owner, stack, f"&cursor={last['end']['cursor']}").read())
+    assert last["end"]["complete"] is True
+    assert len({row["id"] for row in rows + rest}) == len(rows) + len(rest) == _LINKS
+
+
+def test_servers_hear_of_clients_that_leave_an_export(system: System, owner: ApiClient) -> None:
+    def statuses(count: int) -> list[int]:
+        with ExitStack() as stack:
+            return [opened(owner, stack).status for _ in range(count)]
+
+    places = len(system.apis) * Settings().export_streams_per_workspace
+    assert 429 in statuses(2 * places)
+    wait_until(lambda: statuses(places) == [200] * places, 10)
