@@ -57,7 +57,7 @@ class Asker:
             try:
                 status, headers, body = self._once(method, url, form)
             except HTTPError as error:
-                reason = _first_line(error)
+                reason = reason_of(error)
             else:
                 if status not in _BUSY:
                     return _read(url, status, body)
@@ -122,5 +122,7 @@ def _place(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def reason_of(error: HTTPError) -> str:
+    """Why a call failed, in one line: what is within, where the library only wraps it."""
+    inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
+    return (str(inner).splitlines() or [type(inner).__name__])[0][:200]

@@ -28,8 +28,9 @@ class Mover:
     key: str
     # Give up when nothing has gone forward for so long.
     patience_seconds: float
-    # Told after each row that is sent how many there are.
+    # Told after each row that is sent how many there are, and why it is not going on for now.
     on_row: Callable[[int], None]
+    on_trouble: Callable[[str], None]
     sleep: Callable[[float], None] = time.sleep
 
     def send(self, feed: Feed, query: Mapping[str, Any]) -> Found:
@@ -50,6 +51,7 @@ class Mover:
                 attempts.went_to(start)
                 return self._send_from(feed, query, start)
             except Broken as broken:
+                self.on_trouble(str(broken))
                 attempts.failed(broken)
 
     def wait(self, found: Found, on_progress: Callable[[Found], None]) -> Found:
@@ -66,9 +68,11 @@ class Mover:
             try:
                 found = self.signpost.get(found["id"])
             except Broken as broken:
+                self.on_trouble(str(broken))
                 attempts.failed(broken)
                 continue
             attempts.went_to(found["progress"])
+            attempts.stood_still(found["state"])
             on_progress(found)
         return found
 
@@ -108,6 +112,18 @@ class _Attempts:
             self._reached = reached
             self._since = time.monotonic()
             self._wait = _FIRST_WAIT_SECONDS
+
+    def stood_still(self, state: str) -> None:
+        """Look whether it has been where it is for too long.
+
+        Raises:
+            NotAnswered: it has.
+        """
+        if time.monotonic() - self._since > self._patience:
+            raise NotAnswered(
+                f"the import has been {state} for long: does a job worker run there? "
+                "Look again with --resume"
+            )
 
     def failed(self, broken: Broken) -> None:
         """Wait before another attempt.

@@ -12,7 +12,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from api.core.errors import DomainError
-from api.transfers.sources.asking import USER_AGENT, retry_after
+from api.transfers.sources.asking import USER_AGENT, reason_of, retry_after
 
 _TIMEOUT = urllib3.Timeout(connect=10.0, read=120.0)
 _AGAIN = frozenset((409, 429, 502, 503, 504))
@@ -84,7 +84,7 @@ class Signpost:
             if rest:
                 yield orjson.loads(rest)
         except HTTPError as error:
-            raise Broken(str(error)) from error
+            raise Broken(reason_of(error)) from error
         finally:
             answer.close()
 
@@ -99,7 +99,7 @@ class Signpost:
         try:
             content = answer.read(_MAX_BYTES, decode_content=True)
         except HTTPError as error:
-            raise Broken(str(error)) from error
+            raise Broken(reason_of(error)) from error
         finally:
             answer.release_conn()
         if answer.status not in (200, 202):
@@ -129,7 +129,7 @@ class Signpost:
                 preload_content=False,
             )
         except HTTPError as error:
-            raise Broken(str(error)) from error
+            raise Broken(reason_of(error)) from error
 
 
 def chunks(lines: Iterator[bytes]) -> Iterator[bytes]:
