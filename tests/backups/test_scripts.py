@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ from api.core.database.moving.peers import Peer, Peers
 from config.kinds import database_url
 from tests.backups.conftest import Office
 from tests.backups.test_whole import into
-from tests.running import ROOT
+from tests.running import ROOT, wait_until
 from tests.shards.conftest import Shards
 
 _MOVE = text(
@@ -42,6 +43,39 @@ def tables_in(url: str) -> int:
     return int(found or 0)
 
 
+@pytest.fixture
+def server(database_url: str) -> str:
+    """A server on which databases may be made."""
+    url = make_url(database_url).set(database="postgres", drivername="postgresql")
+    return url.render_as_string(hide_password=False)
+
+
+def scratch_left(server: str) -> int:
+    """How many scratch databases nobody has dropped."""
+    engine = create_engine(database_url(server))
+    with engine.connect() as connection:
+        query = "SELECT count(*) FROM pg_database WHERE datname LIKE 'signpost\\_scratch\\_%'"
+        found = connection.scalar(text(query))
+    engine.dispose()
+    return int(found or 0)
+
+
+def wait_for_seconds(times: int) -> Iterator[None]:
+    """Backups are called by the second in which they are made."""
+    for _ in range(times):
+        time.sleep(1)
+        yield
+
+
+def running_on(folder: Path) -> list[bytes]:
+    """Command lines of the processes that name a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return [line for line in found if os.fsencode(folder) in line]
+
+
 def fill(connection: Connection, rows: int) -> None:
     """Rows that take a while to be copied."""
     connection.execute(
@@ -53,20 +87,12 @@ def fill(connection: Connection, rows: int) -> None:
     )
 
 
-def test_a_backup_is_private_verified_kept_and_refused_where_damaged(
-    shards: Shards, office: Office, empty: Callable[[], dict[str, str]], database_url: str
+def test_a_backup_is_private_and_verified_and_refused_where_it_is_damaged(
+    shards: Shards, office: Office, empty: Callable[[], dict[str, str]], server: str
 ) -> None:
     caller = shards.caller()
     links = [caller.create_link(f"https://example.com/{number}") for number in range(8)]
-    scratch = make_url(database_url).set(database="postgres", drivername="postgresql")
-    server = scratch.render_as_string(hide_password=False)
-    first = Path(office.backup("--tar")["path"])
-    assert first.suffix == ".tar"
-    office.run("backup", "check", first)
-    time.sleep(1)  # a name has seconds
-    said = office.backup("--verify", "--scratch", server, "--keep", 1)
-    assert said["deleted"] == [str(first)]
-    assert not first.exists()
+    said = office.backup("--verify", "--scratch", server)
     assert said["verified_at"] is not None
     path = Path(said["path"])
     paths = [path, *path.rglob("*")]
@@ -80,33 +106,54 @@ def test_a_backup_is_private_verified_kept_and_refused_where_damaged(
     manifest = path / "manifest.json"
     facts = json.loads(manifest.read_text())
     largest = max(facts["files"], key=lambda name: facts["files"][name]["size_bytes"])
-    damaged = path / largest
-    whole = damaged.read_bytes()
+    whole = (path / largest).read_bytes()
     urls = empty()
-    for body in (whole[:-1] + bytes([whole[-1] ^ 1]), whole[:-1], None):
-        damaged.unlink() if body is None else damaged.write_bytes(body)
-        assert largest in office.run("restore", path, *into(urls), status=1)
-        assert largest in office.run("backup", "check", path, status=1)
-    damaged.write_bytes(whole)
+    (path / largest).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert f"{largest} is not what it was" in office.run("restore", path, *into(urls), status=1)
+    (path / largest).unlink()
+    assert f"{largest} is missing" in office.run("backup", "check", path, status=1)
+    (path / largest).write_bytes(whole)
     # Rows that are not those that were there, in a backup that is as it was made.
     facts["databases"]["second"]["tables"]["links"]["checksum"] = "0"
     manifest.write_text(json.dumps(facts))
-    refused = office.run("restore", path, "--verify", "--scratch", server, status=1)
+    refused = office.run("restore", path, *into(urls), status=1)
     assert "second: what was restored differs in links" in refused
-    assert "links" in office.run("restore", path, *into(urls), status=1)
     assert [tables_in(url) for url in urls.values()] == [0, 0]
     manifest.write_text("{")
     assert "cannot be read" in office.run("restore", path, *into(urls), status=1)
-    with create_engine(scratch.set(drivername="postgresql+psycopg2")).connect() as connection:
-        left = text("SELECT count(*) FROM pg_database WHERE datname LIKE 'signpost_scratch_%'")
-        assert connection.scalar(left) == 0
+    # Those of other tests go, too.
+    wait_until(lambda: scratch_left(server) == 0)
+
+
+@pytest.mark.slow
+def test_backups_as_files_are_checked_verified_and_few(
+    shards: Shards, office: Office, server: str
+) -> None:
+    first, second = (Path(office.backup("--tar")["path"]) for _ in wait_for_seconds(2))
+    office.run("backup", "check", first)
+    assert "can be restored" in office.run("restore", first, "--verify", "--scratch", server)
+    with first.open("r+b") as stream:
+        stream.truncate(first.stat().st_size // 2)
+    assert "cannot be unpacked" in office.run("backup", "check", first, status=1)
+    next(wait_for_seconds(1))
+    said = office.backup("--keep", 2)
+    assert said["deleted"] == [str(first)]
+    assert sorted(office.place.iterdir()) == [second, Path(said["path"])]
+    facts = Path(said["path"]) / "manifest.json"
+    changed = json.loads(facts.read_text())
+    changed["databases"]["main"]["tables"]["workspaces"]["rows"] += 1
+    facts.write_text(json.dumps(changed))
+    refused = office.run("restore", said["path"], "--verify", "--scratch", server, status=1)
+    assert "main: what was restored differs in workspaces" in refused
+    # Those of other tests go, too.
+    wait_until(lambda: scratch_left(server) == 0)
 
 
 def test_a_backup_that_was_killed_leaves_nothing_that_looks_like_one(
     shards: Shards, office: Office
 ) -> None:
     with shards.engines["main"].begin() as connection:
-        fill(connection, 300_000)
+        fill(connection, 100_000)
     arguments = [sys.executable, ROOT / "scripts" / "backup", "--to", office.place]
     process = subprocess.Popen(arguments, env=os.environ | office.environ, cwd=ROOT)
     # It is in the middle of a table.
@@ -119,6 +166,7 @@ def test_a_backup_that_was_killed_leaves_nothing_that_looks_like_one(
     assert "no backups" in office.run("backup", "list", "--to", office.place)
     # Its pg_dump ends with it, and the next one clears up.
     (left,) = office.place.iterdir()
+    wait_until(lambda: not running_on(left))
     office.run("restore", left, "--dry-run", status=1)
     office.backup()
     assert not left.exists()
@@ -192,6 +240,7 @@ def test_what_is_there_is_replaced_only_on_demand_and_kept(
         drop_database(str(shards.engines[name].url), database)
 
 
+@pytest.mark.slow
 def test_a_restore_that_was_killed_is_begun_again(
     shards: Shards, office: Office, empty: Callable[[], dict[str, str]]
 ) -> None:

@@ -40,6 +40,8 @@ def test_what_is_wrong_in_a_database_is_named(home: Path, database: str) -> None
         f"INSERT INTO slots (slot, shard) VALUES ({slot}, 'second'), ({slot ^ 1}, 'nowhere')",
         "INSERT INTO slot_moves (source, target, ranges, step, stepped_at)"
         " VALUES ('main', 'second', '[[1, 2]]', 'copying', now() - interval '2 hours')",
+        "INSERT INTO audit_events (id, at, action, actor_kind, details)"
+        " VALUES (1, now() - interval '31 hours', 'backup.make', 'operator', '{}')",
         f"UPDATE alembic_version_shard SET version_num = '{revisions('shard')[-2]}'",
         # A server whose clock is a minute ahead: what the name means is looked up by this path.
         "CREATE SCHEMA skewed",
@@ -65,6 +67,8 @@ def test_what_is_wrong_in_a_database_is_named(home: Path, database: str) -> None
     assert findings["links on main"]["command"] == "scripts/shards verify"
     move = next(it for name, it in findings.items() if name.startswith("move "))
     assert (move["status"], move["command"]) == ("warning", "scripts/shards move --resume")
+    backup = findings["last backup"]
+    assert (backup["status"], backup["command"]) == ("warning", "scripts/backup --verify")
     replica = findings["replica main-replica-1"]
     assert (replica["status"], replica["found"]) == ("wrong", "it is a primary itself")
     connections = findings["connections of main, main-replica-1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from api.operations.doctor import (
+    backups,
     capacity,
     certificates,
     clock,
@@ -34,6 +35,7 @@ LOOKS = (
     Look("slots", "slot map", slots.look),
     Look("partitions", "months", partitions.look),
     Look("replicas", "replicas", replicas.look),
+    Look("backups", "backups", backups.look),
     Look("clock", "clocks of databases", clock.look),
     Look("clock", "clock of redis", clock.look_at_redis),
     Look("disk", "home", disk.look_at_home),

@@ -24,9 +24,22 @@ _SALT_BYTES, _NONCE_BYTES = 16, 12
 _COST = 2**17
 
 
+def known_secret(settings: Settings) -> bytes | None:
+    """The secret key, unless it would only be made now."""
+    kept = settings.signpost_home / "secret.key"
+    return settings.resolved_secret_key() if settings.secret_key or kept.exists() else None
+
+
 def seal_keys(settings: Settings, passphrase: str) -> bytes:
-    """What signs and hashes for this installation: from the settings, else from its files."""
-    found = {"secret_key": settings.resolved_secret_key().decode()}
+    """What signs and hashes for this installation: from the settings, else from its files.
+
+    Raises:
+        BackupError: they are not here.
+    """
+    secret = known_secret(settings)
+    if secret is None:
+        raise BackupError(f"no SECRET_KEY, and no secret.key in {settings.signpost_home}")
+    found = {"secret_key": secret.decode()}
     if settings.jwt_private_key is not None:
         found["jwt_private_key"] = settings.jwt_private_key
     elif settings.jwt_keys_path.exists():
@@ -59,7 +72,7 @@ def open_keys(sealed: bytes, passphrase: str) -> dict[str, str]:
 def restore_keys(home: Path, found: dict[str, str]) -> list[str]:
     """Put keys where processes without a setting look for them, in place of what is there; what
     settings must say instead is given back."""
-    write_whole(home / "secret.key", found["secret_key"] + "\n")
+    write_whole(home / "secret.key", found["secret_key"])
     if "jwt_keys" in found:
         write_whole(home / "jwt-keys.json", found["jwt_keys"])
     return ["JWT_PRIVATE_KEY"] if "jwt_private_key" in found else []

@@ -57,7 +57,8 @@ class Wishes:
     place: Path
     jobs: int
     patience_seconds: float
-    secret_key: bytes
+    # None where nobody knows it here.
+    secret_key: bytes | None
     # What is to be kept beside the databases, sealed.
     sealed_keys: bytes | None = None
     as_tar: bool = False

@@ -71,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True):
     tries: int
     tools: str
     # Tells one SECRET_KEY from another, and nothing else of it.
-    secret_key_mark: str
+    secret_key_mark: str | None
     has_keys: bool
     verified_at: datetime | None
     slots: SlotFacts
@@ -117,8 +117,10 @@ def parse(body: bytes, place: str) -> Manifest:
     return found
 
 
-def mark_of(secret: bytes) -> str:
+def mark_of(secret: bytes | None) -> str | None:
     """What tells a secret key from others."""
+    if secret is None:
+        return None
     return hmac.new(secret, b"signpost backup", hashlib.sha256).hexdigest()[:16]
 
 

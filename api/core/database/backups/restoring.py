@@ -138,14 +138,14 @@ def restore(
         raise
 
 
-def open_for_use(manifest: Manifest, peers: Sequence[Peer], addresses: Mapping[str, str]) -> None:
+def open_for_use(peers: Sequence[Peer], addresses: Mapping[str, str]) -> None:
     """Tell the directory where its shards are now; from then on these are databases as any."""
     # The directory last: without it nobody finds the others.
     for peer in sorted(peers, key=lambda it: it.name == MAIN):
         with peer.transaction() as connection:
             if peer.name == MAIN:
-                for name in manifest.slots.stored_addresses:
-                    connection.execute(_SET_ADDRESS, {"name": name, "url": addresses[name]})
+                for name, url in addresses.items():
+                    connection.execute(_SET_ADDRESS, {"name": name, "url": url})
                 connection.execute(_NEW_VERSION)
             connection.exec_driver_sql(f"DROP TABLE {_MARK}")
 

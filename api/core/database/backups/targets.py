@@ -26,25 +26,20 @@ from api.core.database.slot_map import MAIN
 from config.kinds import database_url
 from config.settings import Settings
 
-_DRIVER = "postgresql+psycopg2://"
-
 
 @dataclass(frozen=True)
 class Target:
-    """A database by its address, which is for whoever finds the shard in the directory."""
+    """A database, by the address at which it is restored."""
 
     name: str
     url: str
-
-    @property
-    def address(self) -> str:
-        """As people write it, without the driver."""
-        return self.url.replace(_DRIVER, "postgresql://", 1)
+    # What the directory is to say of it, where it keeps addresses; None: what the backup says.
+    address: str | None = None
 
     @property
     def told(self) -> str:
-        """For people: without the password, and whoever would be asked for it."""
-        place = self.address.rpartition("@")[2].partition("?")[0]
+        """For people: neither password nor user."""
+        place = self.url.partition("://")[2].rpartition("@")[2].partition("?")[0]
         return f"{self.name} ({place})"
 
     def peer(self) -> Peer:
@@ -64,7 +59,7 @@ def parse_targets(given: Sequence[str], manifest: Manifest) -> list[Target]:
         if not equals or "://" in name:
             name, url = MAIN, item
         try:
-            found[name] = Target(name, database_url(url))
+            found[name] = Target(name, database_url(url), url)
         except ValueError as error:
             raise BackupError(f"--into {name}: {error}") from None
     for name in sorted(manifest.databases.keys() - found.keys()):
@@ -81,12 +76,13 @@ def known_targets(settings: Settings, manifest: Manifest) -> list[Target]:
         BackupError: nobody knows one of them.
     """
     url = settings.migration_database_url or settings.database_url
-    urls = dict(_kept_urls(Peers(settings).main))
-    urls |= dict(settings.shard_urls) | dict(settings.migration_shard_urls) | {MAIN: str(url)}
+    kept = _kept_urls(Peers(settings).main)
+    urls = {name: database_url(address) for name, address in kept.items()} | {MAIN: str(url)}
+    urls |= dict(settings.shard_urls) | dict(settings.migration_shard_urls)
     missing = sorted(manifest.databases.keys() - urls.keys())
     if missing:
         raise BackupError(f"nobody knows where {missing[0]} is: say --into {missing[0]}=URL")
-    return [Target(name, urls[name]) for name in manifest.databases]
+    return [Target(name, urls[name], kept.get(name)) for name in manifest.databases]
 
 
 def restore_to(
@@ -104,12 +100,12 @@ def restore_to(
     Raises:
         BackupError: that failed. What was there is there.
     """
-    addresses = {target.name: target.address for target in targets}
+    addresses = {target.name: target.address for target in targets if target.address}
     with _made(targets, replace) as made:
         peers = [target.peer() for target in made]
         with claimed(peers, manifest):
             restore(folder, manifest, peers, jobs, on_stage)
-            open_for_use(manifest, peers, addresses)
+            open_for_use(peers, addresses)
         if not replace:
             return {}
         kept = {}
@@ -161,10 +157,10 @@ def _made(targets: Sequence[Target], replace: bool) -> Iterator[list[Target]]:
         raise
 
 
-def _kept_urls(main: Peer) -> Iterator[tuple[str, str]]:
+def _kept_urls(main: Peer) -> dict[str, str]:
     """The addresses that the directory has, where there is one."""
     with main.transaction() as connection:
-        if connection.scalar(text("SELECT to_regclass('shards') IS NOT NULL")):
-            rows = connection.execute(text("SELECT name, url FROM shards WHERE url IS NOT NULL"))
-            for name, url in rows.all():
-                yield name, database_url(url)
+        if not connection.scalar(text("SELECT to_regclass('shards') IS NOT NULL")):
+            return {}
+        rows = connection.execute(text("SELECT name, url FROM shards WHERE url IS NOT NULL"))
+        return {row.name: row.url for row in rows}
