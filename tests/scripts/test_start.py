@@ -124,40 +124,30 @@ def works(signpost: RunningSignpost) -> bool:
     return bool(health["status"] == "ready")
 
 
-def test_stop_leaves_nothing_and_next_start_goes_on(tmp_path: Path) -> None:
-    signpost = RunningSignpost(tmp_path / "home", free_ports(1)[0])
-    signpost.start()
-    try:
-        link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
-        key = signpost.key
-        assert signpost.leftovers()
-        assert signpost.stop(signal.SIGINT) == 0
-        assert signpost.leftovers() == []
+@pytest.mark.parametrize("everything", [False, True], ids=["supervisor", "everything"])
+def test_start_after_kill_9(signpost: RunningSignpost, everything: bool) -> None:
+    link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
+    victims = [signpost.process.pid, *(signpost.children() if everything else ())]
+    for number in victims:
+        os.kill(number, signal.SIGKILL)
+    signpost.process.wait()
 
-        signpost.start()
-        assert key not in signpost.output
-        assert signpost.call("GET", f"/api/v1/links/{link['id']}")["slug"] == link["slug"]
-    finally:
-        assert signpost.stop() == 0
+    signpost.start()
+    assert signpost.call("GET", f"/api/v1/links/{link['id']}")["slug"] == link["slug"]
+
+
+def test_stop_leaves_nothing_and_next_start_goes_on(signpost: RunningSignpost) -> None:
+    link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
+    key = signpost.key
+    assert signpost.leftovers()
+    assert signpost.stop(signal.SIGINT) == 0
     assert signpost.leftovers() == []
 
-
-@pytest.mark.parametrize("everything", [False, True], ids=["supervisor", "everything"])
-def test_start_after_kill_9(tmp_path: Path, everything: bool) -> None:
-    signpost = RunningSignpost(tmp_path / "home", free_ports(1)[0])
     signpost.start()
-    try:
-        link = signpost.call("POST", "/api/v1/links", {"url": "https://example.com/"})
-        victims = [signpost.process.pid, *(signpost.children() if everything else ())]
-        for number in victims:
-            os.kill(number, signal.SIGKILL)
-        signpost.process.wait()
-
-        signpost.start()
-        assert signpost.call("GET", f"/api/v1/links/{link['id']}")["slug"] == link["slug"]
-    finally:
-        signpost.stop()
-    wait_until(lambda: signpost.leftovers() == [])
+    assert key not in signpost.output
+    assert signpost.call("GET", f"/api/v1/links/{link['id']}")["slug"] == link["slug"]
+    assert signpost.stop() == 0
+    assert signpost.leftovers() == []
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import re
 from pathlib import Path
@@ -87,6 +88,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if item.get_closest_marker("rabbitmq"):
                 item.add_marker(pytest.mark.skip(reason="no RabbitMQ"))
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage no more among what was collected, which stays till the end."""
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -105,17 +105,21 @@ def _start(supervisor: Supervisor, folder: Path, with_rabbitmq: bool) -> dict[st
 def _pytest_command(arguments: Sequence[str]) -> list[str]:
     """pytest with our plugin, on every core unless the arguments speak of that themselves.
 
-    One process more than there are cores: many tests wait for servers or for time to pass.
+    Two processes more than there are cores: half of the time is waited for servers and deadlines.
     """
     command = [sys.executable, "-m", "pytest", "-p", "tests.services.plugin", *arguments]
     if not any(argument.startswith(_PARALLEL_OPTIONS) for argument in arguments):
         # Tests that share something costly, such as a filled database, go to one process.
-        command += ["-n", str((os.cpu_count() or 1) + 1)]
+        command += ["-n", str((os.cpu_count() or 1) + 2)]
     return command
 
 
 def _run(signals: StopSignals, command: Sequence[str], environ: dict[str, str]) -> int:
-    """Run a command to its end, or to ours."""
+    """Run a command to its end, or to ours.
+
+    Whatever the caller has set, Python keeps what it has compiled: the tests start hundreds of it.
+    """
+    environ = {name: environ[name] for name in environ if name != "PYTHONDONTWRITEBYTECODE"}
     process = subprocess.Popen(command, env=environ)
     while (status := process.poll()) is None:
         if signals.wait(0.2):
