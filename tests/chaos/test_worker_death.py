@@ -18,10 +18,11 @@ from tests.running import BROWSER, RunningSignpost, children_of, running, wait_u
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 VISITORS = 8
+_PAUSE_SECONDS = 0.01
 
 
 class Load:
-    """Visitors who follow one link as fast as they can, and remember what they were answered."""
+    """Visitors who follow one link again and again, and remember what they were answered."""
 
     def __init__(self, port: int, slug: str) -> None:
         self._port = port
@@ -53,6 +54,7 @@ class Load:
                 time.sleep(0.05)
             else:
                 self._note(answered=True)
+                time.sleep(_PAUSE_SECONDS)
         connection.close()
 
     def _note(self, answered: bool) -> None:

@@ -13,13 +13,12 @@ from http.client import HTTPException
 from tests.gateway.client import Answer, Connection
 from tests.gateway.system import Gateway
 
-_PAUSE_SECONDS = 0.002
 # What may be sent twice (RFC 9110 section 9.2.2).
 IDEMPOTENT = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
 
 class Load:
-    """Threads that ask as fast as they are answered."""
+    """Threads that ask as fast as they are answered, but for a short pause."""
 
     def __init__(
         self,
@@ -30,6 +29,7 @@ class Load:
         visitors: int = 3,
         callers: int = 2,
         kept: bool = True,
+        pause_seconds: float = 0.002,
     ) -> None:
         """With `kept` each asks over one connection, else over a new one for each request."""
         self._gateway = gateway
@@ -39,6 +39,7 @@ class Load:
         self._lock = threading.Lock()
         self.callers = callers
         self._kept = kept
+        self._pause_seconds = pause_seconds
         self.answered: Counter[str] = Counter()
         self.failures: list[tuple[str, str]] = []
         self.longest_seconds = 0.0
@@ -127,7 +128,7 @@ class Load:
         with self._lock:
             self.answered[method] += 1
             self.longest_seconds = max(self.longest_seconds, time.monotonic() - began)
-        time.sleep(_PAUSE_SECONDS)
+        time.sleep(self._pause_seconds)
         return answer
 
     def _fail(self, method: str, reason: str) -> None:

@@ -14,7 +14,8 @@ from tests.gateway.system import System
 
 @pytest.fixture
 def load(system: System, api: ApiClient) -> Iterator[Load]:
-    made = Load(system.gateway, api.headers, [api.create_link()["slug"] for _ in range(4)])
+    slugs = [api.create_link()["slug"] for _ in range(4)]
+    made = Load(system.gateway, api.headers, slugs, pause_seconds=0.01)
     time.sleep(0.5)
     try:
         yield made
