@@ -39,6 +39,8 @@ class ManagementServices:
 
     people: People
     plans: WorkspacePlans
+    rules: LinkRules
+    quota: LinkQuota
     links: LinkService
 
     @property
@@ -90,4 +92,4 @@ def management_services(
     )
     quota = LinkQuota(db, plans)
     links = LinkService(db, rules, people.identity, evictions, secret, quota, titles)
-    return ManagementServices(people, plans, links)
+    return ManagementServices(people, plans, rules, quota, links)

@@ -28,6 +28,7 @@ from api.core.embedded.settings import postgres_folder, valkey_folder
 from api.core.embedded.supervisor import StopRequested, StopSignals, Supervisor
 from api.core.embedded.valkey import EmbeddedValkey
 from config.private_files import make_once
+from config.redis_urls import is_cluster
 from config.settings import Settings, SettingsError
 
 ROOT = _bootstrap.ROOT
@@ -87,7 +88,7 @@ class Start:
             self._supervisor.wait_ready(self._web, _WEB_SECONDS)
             # Only now, not to slow the web server's start; stopped after it, to count all it wrote.
             self._supervisor.start(self._clicks, stop_after=self._web)
-            if self._settings.fetch_titles:  # at present there are no other jobs
+            if self._settings.amqp_url or not is_cluster(self._settings.redis_url):
                 self._supervisor.start(self._jobs, stop_after=self._web)
             self._welcome(key)
             self._supervisor.run()

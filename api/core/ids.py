@@ -23,6 +23,9 @@ _TIME_SHIFT = 22
 _SLOT_SHIFT = 12
 _SEQUENCE_MASK = 0xFFF
 MAX_ID = (1 << 63) - 1
+# Older than any link that anybody has.
+_OLDEST_MS = (datetime(1995, 1, 1, tzinfo=UTC) - EPOCH) // _MILLISECOND
+_OLD_MS = 3_600_000
 
 
 def slot_of(domain: str, slug: str) -> int:
@@ -49,6 +52,38 @@ def first_id_at(moment: datetime) -> int:
     """The smallest id made at `moment` or later: a filter on time becomes a range of ids."""
     milliseconds = -((EPOCH - moment) // _MILLISECOND)  # rounded up
     return min(max(milliseconds, 0) << _TIME_SHIFT, MAX_ID)
+
+
+def milliseconds_of(moment: datetime) -> int:
+    """The milliseconds since the epoch of ids, rounded down; negative before it."""
+    return (moment - EPOCH) // _MILLISECOND
+
+
+def dated_ms(moment: datetime) -> int:
+    """The time in the id of a link that was made at `moment`, maybe elsewhere and long ago.
+
+    Ids begin in 2026. Whatever is older is put into their first hour, in its order, some minutes
+    of then to a millisecond of now; so order by id stays order by creation.
+    """
+    milliseconds = milliseconds_of(moment)
+    if milliseconds >= _OLD_MS:
+        return milliseconds
+    return max(milliseconds - _OLDEST_MS, 0) * _OLD_MS // (_OLD_MS - _OLDEST_MS)
+
+
+def is_old(moment: datetime) -> bool:
+    """Whether ids tell of a link that was made at `moment` only about when that was."""
+    return milliseconds_of(moment) < _OLD_MS
+
+
+def id_of(milliseconds: int, slot: int, sequence: int) -> int:
+    """The id that these parts make; of the sequence its lower bits."""
+    return (milliseconds << _TIME_SHIFT) | (slot << _SLOT_SHIFT) | (sequence & _SEQUENCE_MASK)
+
+
+def later_id(identifier: int, milliseconds: int) -> int:
+    """The same id so much later."""
+    return identifier + (milliseconds << _TIME_SHIFT)
 
 
 class IdGenerator:

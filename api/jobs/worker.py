@@ -6,7 +6,8 @@ import logging
 import random
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from celery import Celery
 from celery.exceptions import CPendingDeprecationWarning
@@ -22,8 +23,9 @@ from api.core.outbound.client import PageReader
 from api.core.outbound.dialing import Dialing
 from api.domains.service import DomainService
 from api.jobs.broker_lines import follow_broker
+from api.jobs.importing import make_loader
 from api.jobs.metrics import LATER, JobMeter
-from api.jobs.names import FETCH_TITLE
+from api.jobs.names import FETCH_TITLE, LOAD_IMPORT
 from api.jobs.queue import JobQueue
 from api.jobs.traced import continuing
 from api.services import management_services
@@ -38,9 +40,19 @@ log = logging.getLogger(__name__)
 _PAGE_BYTES = 512 * 1024
 _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
+# Somebody may be waiting for one.
+_LOOK_FOR_IMPORTS_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
 _COUNT_SECONDS = 5.0
 _PATIENCE_SECONDS = 60.0
+
+
+class _Lost(NamedTuple):
+    """Jobs that may be lost, and who offers them again."""
+
+    what: str
+    offer: Callable[[], int]
+    every_seconds: float
 
 
 class JobWorker:
@@ -62,11 +74,14 @@ class JobWorker:
         self._meter = meter or JobMeter()
         self._db = Database(settings)
         self._titles = make_fetcher(settings, self._db, jobs, dialing)
+        patient = settings.patient(settings.ingest_statement_timeout_seconds)
+        self._bulk = Database(patient)
+        self._imports = make_loader(patient, self._bulk, jobs)
         self._stopping = threading.Event()
-        fetch = self._fetch_title
-        if settings.otel_exporter_otlp_endpoint:
-            fetch = continuing(FETCH_TITLE, fetch)
-        self._celery.task(fetch, name=FETCH_TITLE)
+        tasks = {FETCH_TITLE: self._fetch_title, LOAD_IMPORT: self._load_import}
+        for name, task in tasks.items():
+            traced = settings.otel_exporter_otlp_endpoint
+            self._celery.task(continuing(name, task) if traced else task, name=name)
 
     def run(self) -> int:
         """Work; answers the exit status."""
@@ -78,8 +93,13 @@ class JobWorker:
         # What it warns root of is pickle; only JSON is taken.
         warnings.filterwarnings("ignore", category=SecurityWarning)
         self._jobs.start()
-        clock = threading.Thread(target=self._look, name="job-clock", daemon=True)
-        clock.start()
+        for lost in (
+            _Lost("titles", self._titles.offer_due, _LOOK_SECONDS),
+            _Lost("imports", self._imports.offer_due, _LOOK_FOR_IMPORTS_SECONDS),
+        ):
+            threading.Thread(
+                target=self._look, args=(lost,), name=f"{lost.what}-clock", daemon=True
+            ).start()
         threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
         if self._settings.measures:
             threading.Thread(target=self._count, name="job-count", daemon=True).start()
@@ -100,6 +120,7 @@ class JobWorker:
             self._stopping.set()
             self._jobs.stop()
             self._db.dispose()
+            self._bulk.dispose()
         return int(worker.exitcode or 0)
 
     def _live(self) -> None:
@@ -138,18 +159,28 @@ class JobWorker:
             else:
                 log.debug("title of link %s: %s", link_id, outcome)
 
-    def _look(self) -> None:
-        # Each worker looks, and none waits for another: what one has offered is not due to others.
-        while not self._stopping.wait(_LOOK_SECONDS * random.uniform(0.5, 1.5)):  # nosec B311 # noqa: S311
+    def _load_import(self, import_id: str) -> None:
+        with self._meter.job(LOAD_IMPORT) as run:
             try:
-                offered = self._titles.offer_due()
+                outcome = self._imports.load(int(import_id))
+            except Unavailable as error:
+                run.outcome = LATER
+                log.debug("import %s will be loaded later: %s", import_id, error)
+            else:
+                log.debug("import %s: %s", import_id, outcome)
+
+    def _look(self, lost: _Lost) -> None:
+        # Each worker looks, and none waits for another: what one has offered is not due to others.
+        while not self._stopping.wait(lost.every_seconds * random.uniform(0.5, 1.5)):  # nosec B311 # noqa: S311
+            try:
+                offered = lost.offer()
             except Unavailable as error:
                 log.debug("jobs that were lost are looked for later: %s", error)
             except Exception:
                 log.exception("jobs that were lost could not be looked for")
             else:
                 if offered:
-                    log.info("%d titles are offered again", offered)
+                    log.info("%d %s are offered again", offered, lost.what)
 
 
 def make_fetcher(

@@ -63,14 +63,20 @@ class LinkRules:
     def row_of(
         self, workspace: int, draft: LinkDraft, *, looked_up: bool = False
     ) -> dict[str, Any]:
+        """The same of a link that has its place: a slug, a slot and an id."""
+        values = self.values_of(workspace, draft, looked_up=looked_up)
+        return self.place(values, new_slug=draft.slug is None)
+
+    def values_of(
+        self, workspace: int, draft: LinkDraft, *, looked_up: bool = False
+    ) -> dict[str, Any]:
         """The column values of a draft; `looked_up`: after `look_up_hosts` of several.
 
         Raises:
             Invalid: the target, the slug, the domain or the period is not allowed.
         """
         check_period(draft.starts_at, draft.expires_at)
-        custom = draft.slug is not None
-        row = {
+        return {
             "workspace_id": workspace,
             "domain": self.domains.usable_by(workspace, draft.domain, looked_up=looked_up),
             "slug": self._custom_slug(draft.slug) if draft.slug is not None else "",
@@ -86,7 +92,6 @@ class LinkRules:
             "enabled": draft.state == "active",
             "custom": draft.metadata,
         }
-        return self.place(row, new_slug=not custom)
 
     def slot_of(self, draft: LinkDraft) -> int | None:
         """The slot of a link to be, None where its slug is yet to be made up."""

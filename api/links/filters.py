@@ -12,10 +12,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, Text, any_, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import TSQUERY
 
-from api.core.ids import first_id_at
+from api.core.ids import dated_ms, first_id_at, id_of, is_old
 from api.links.models import Link, LinkTag
 
 _MAX_WORDS = 10
+# More than links with the same date are apart.
+_TIES_MS = 100
 # What separates words: white space and all ASCII punctuation, as in the search column.
 _SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")
 
@@ -64,15 +66,23 @@ def conditions_of(
         conditions.append(Link.domain == which.domain)
     if which.state is not None:
         conditions.append(_in_state(which.state, now))
+    # Of links from elsewhere that are older than ids, those tell only about when they were made.
+    if which.created_after is not None and is_old(which.created_after):
+        conditions.append(Link.created_at >= which.created_after)
+    if which.created_before is not None and is_old(which.created_before):
+        conditions.append(Link.created_at < which.created_before)
     return conditions
 
 
 def made_within(which: LinkFilter, key: Any = Link.id) -> Iterator[ColumnElement[bool]]:
     """The conditions on when a link was made, which are a part of the order by creation."""
-    if which.created_after is not None:
-        yield key >= first_id_at(which.created_after)
-    if which.created_before is not None:
-        yield key < first_id_at(which.created_before)
+    after, before = which.created_after, which.created_before
+    if after is not None:
+        yield key >= (id_of(dated_ms(after), 0, 0) if is_old(after) else first_id_at(after))
+    if before is not None:
+        # Behind its date there may be others with the same.
+        old = id_of(dated_ms(before) + _TIES_MS, 0, 0) if is_old(before) else None
+        yield key < (first_id_at(before) if old is None else old)
 
 
 def words_of(q: str) -> list[str]:

@@ -342,6 +342,7 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
     "imports.list_imports": (1, lambda it: it.get("/imports?limit=200")),
     "imports.get_import": (1, lambda it: it.get(f"/imports/{it.imported()}")),
     "imports.list_import_outcomes": (2, lambda it: it.get(f"/imports/{it.imported()}/outcomes")),
+    "imports.watch_import": (2, lambda it: it.get(f"/imports/{it.imported()}/events")),
     "imports.delete_import": (2, lambda it: it.delete(f"/imports/{it.imported()}")),
     "limits.get_usage": (0, lambda it: it.get("/usage")),
     "docs.openapi": (0, lambda it: it.open("/api/v1/openapi.json")),

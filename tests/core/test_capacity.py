@@ -39,8 +39,8 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_all_processes_are_added_up() -> None:
-    # 2 x (3 + 1 + 3) of web workers, the consumer's, and those of scripts.
-    assert demand_of(Settings.load(SMALL)).total == 14 + 4 + 3
+    # 2 x (3 + 1 + 3) of web workers, the consumer's, the job worker's, and those of scripts.
+    assert demand_of(Settings.load(SMALL)).total == 14 + 4 + 7 + 3
     # Jobs are done only with FETCH_TITLES, and never use more than the pools of their process.
     jobs = SMALL | {"FETCH_TITLES": "true", "JOB_THREADS": "2"}
     assert demand_of(Settings.load(jobs)).total == 14 + 4 + 3 + 5
@@ -65,20 +65,20 @@ def test_what_does_not_fit_is_told_with_its_sum(
         check_capacity(db, settings)
     (line,) = warnings_of(caplog)
     assert "500 web workers x (3 pool + 1 overflow + 3 single statements)" in line
-    assert "+ consumer 4 + scripts 3 = 3507" in line
+    assert "+ consumer 4 + jobs 7 + scripts 3 = 3514" in line
     assert "max_connections 200, of which 3 are reserved" in line
 
 
 def test_databases_of_one_server_share_what_it_allows(
     environ: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    # Once it would fit, twice it does not: 12 x (3 + 1 + 3 + 1) + 7 = 103 of 197.
+    # Once it would fit, twice it does not: 12 x (3 + 1 + 3 + 1) + 14 = 110 of 197.
     changes = SMALL | {"WEB_CONCURRENCY": "12", "DATABASE_REPLICA_URLS": environ["DATABASE_URL"]}
     with opened(environ, **changes) as (db, settings):
         check_capacity(db, settings)
     (line,) = warnings_of(caplog)
     assert line.startswith("main, main-replica-1 may refuse connections")
-    assert "for each of 2 databases: 206" in line
+    assert "for each of 2 databases: 220" in line
 
 
 def test_a_limit_of_the_database_counts(

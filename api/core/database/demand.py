@@ -54,5 +54,5 @@ def demand_of(settings: Settings) -> Demand:
         statements=settings.db_pool_size,
         probes=1 if settings.database_replica_urls or settings.shard_replica_urls else 0,
         consumer=min(_CONSUMER, of_a_process),
-        jobs=min(jobs, of_a_process) if settings.fetch_titles else 0,
+        jobs=min(jobs, of_a_process),
     )

@@ -176,7 +176,7 @@ def _value_of(name: str, cell: str) -> Any:
         return _BOOLEANS.get(cell.lower(), cell)
     if name == "tags" and not cell.startswith("["):
         return [tag for tag in map(str.strip, cell.split(",")) if tag]
-    if name in ("metadata", "tags"):
+    if name == "tags" or (name == "metadata" and cell.startswith("{")):
         return _json_of(name, cell)
     return cell
 

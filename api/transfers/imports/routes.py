@@ -12,9 +12,11 @@ from werkzeug.wsgi import get_input_stream
 
 from api.core.answers import json_response, to_json
 from api.core.errors import Invalid, UnsupportedMediaType
-from api.core.http import Blueprint, page_response, principal
+from api.core.http import Blueprint, page_response, principal, still_allowed
+from api.core.peer import Connection
 from api.core.registry import service
 from api.transfers.imports.bodies import BodyBroken
+from api.transfers.imports.events import ImportEvents
 from api.transfers.imports.schemas import (
     IMPORT_IN,
     IMPORT_PAGE,
@@ -27,6 +29,7 @@ from api.transfers.imports.service import Asked, ImportService, Source
 from config.settings import Settings
 
 NDJSON, CSV = "application/x-ndjson", "text/csv"
+EVENT_STREAM = "text/event-stream"
 _FORMATS = {NDJSON: "ndjson", "application/ndjson": "ndjson", CSV: "csv"}
 # Of outcomes in a piece of their stream.
 _LINES = 200
@@ -43,6 +46,10 @@ by one, and one that is wrong stops no other.
 It is answered when the body has come whole; a worker loads it. Where the connection breaks, the \
 same `Idempotency-Key` goes on: with the body from its beginning, or with `from_row` and what is \
 left of it.
+"""
+_EVENTS = """\
+`progress` comes with the import, now and within a second of each change; `finished`, with the \
+same, is the last event.
 """
 _KEY_PARAMETER = {
     "in": "header",
@@ -114,6 +121,28 @@ def list_import_outcomes(import_id: int, query: dict[str, Any]) -> Response:
     imports = _imports()
     row = imports.get_import(principal().workspace_id, import_id)
     return Response(_lines(imports.stream_outcomes(row.id, query["outcome"])), content_type=NDJSON)
+
+
+@blueprint.route("/imports/<id:import_id>/events")
+@blueprint.scope("transfers")
+@blueprint.describes(description=_EVENTS)
+@blueprint.answers(200, content_types=(EVENT_STREAM,), description="The stream")
+@blueprint.fails(404, 429)
+def watch_import(import_id: int) -> Response:
+    """Watch how far an import is, as server-sent events"""
+    imports, workspace = _imports(), principal().workspace_id
+    imports.get_import(workspace, import_id)
+    stream = service(ImportEvents).watch(
+        workspace,
+        lambda: present_import(imports.get_import(workspace, import_id)),
+        peer=Connection(request.environ.get("gunicorn.socket")),
+        allowed=still_allowed(),
+    )
+    response = Response(stream, content_type=EVENT_STREAM)
+    response.headers["Cache-Control"] = "no-store"
+    # nginx would hold events back until its buffer is full.
+    response.headers["X-Accel-Buffering"] = "no"
+    return response
 
 
 @blueprint.route("/imports/<id:import_id>", methods=["DELETE"])

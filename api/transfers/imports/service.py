@@ -31,7 +31,6 @@ from config.settings import Settings
 
 log = logging.getLogger(__name__)
 
-ENDED = ("finished", "failed", "cancelled")
 _DIRECTORY_SLOT = 0
 # Of a receiver that kept nothing for so long nobody knows whether it is still there.
 _SILENT_SECONDS = 60.0
