@@ -11,10 +11,21 @@ from sqlalchemy.sql.expression import Executable
 from api.core.database.routing import ReadSession
 from api.core.database.sessions import AnyRow
 
-# Whoever reads a part, and goes on later where it ended, wants the rows in the order of an index:
-# to sort all of them first would be done again each time. And what is read slowly is neither worth
-# compiling nor in need of more than one process.
-_PLANS = ("enable_sort", "enable_hashjoin", "enable_mergejoin", "enable_bitmapscan", "jit")
+# Rows come in the order of an index, one by one: to sort, to hash or to hold all of a table before
+# the first row would be done again by each cursor that goes on where another has ended. Costs do
+# not say so, neither those of all rows nor those of the first ones. And what is read no faster than
+# somebody takes it is not worth compiling.
+_OFF = (
+    "enable_sort",
+    "enable_hashjoin",
+    "enable_mergejoin",
+    "enable_material",
+    "enable_seqscan",
+    "enable_bitmapscan",
+    "jit",
+)
+# A cursor has no other processes anyway; so it is planned as the statement alone would be.
+_PLANNING = "SET LOCAL cursor_tuple_fraction = 1; SET LOCAL max_parallel_workers_per_gather = 0; "
 
 
 def stream_rows(
@@ -33,8 +44,5 @@ def stream_rows(
 
 @lru_cache(maxsize=16)
 def _settings(idle_milliseconds: int) -> TextClause:
-    planning = "".join(f"SET LOCAL {name} = off; " for name in _PLANS)
-    return text(
-        f"{planning}SET LOCAL cursor_tuple_fraction = 0; "
-        f"SET LOCAL idle_in_transaction_session_timeout = {idle_milliseconds}"
-    )
+    planning = _PLANNING + "".join(f"SET LOCAL {name} = off; " for name in _OFF)
+    return text(f"{planning}SET LOCAL idle_in_transaction_session_timeout = {idle_milliseconds}")
