@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import socket
 import struct
+import sys
+import termios
 
 # Close without a farewell: a client whose answer has no length takes that for no end of it.
 _RESET = struct.pack("ii", 1, 0)
@@ -35,6 +38,16 @@ class Connection:
         finally:
             with contextlib.suppress(OSError):
                 self._socket.settimeout(timeout)
+
+    def unsent_bytes(self) -> int | None:
+        """How much of what was given to the kernel is still to reach the client; None where it does
+        not tell. It changes for as long as the client takes anything."""
+        if self._socket is None:
+            return None
+        with contextlib.suppress(OSError):
+            told = fcntl.ioctl(self._socket.fileno(), termios.TIOCOUTQ, bytes(4))
+            return int.from_bytes(told, sys.byteorder)
+        return None
 
     def abort(self) -> None:
         """End it, even while something is being sent."""

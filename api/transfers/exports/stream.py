@@ -29,6 +29,9 @@ class Peer(Protocol):
     def gone(self) -> bool:
         """Whether it has closed its connection."""
 
+    def unsent_bytes(self) -> int | None:
+        """How much is on its way; it changes for as long as the client takes anything."""
+
     def abort(self) -> None:
         """End the connection, even while something is being sent."""
 
@@ -74,6 +77,8 @@ class ExportStream:
         self._pieces = self._make()
         self._ended = False
         self._sending_since: float | None = None
+        self._unsent: int | None = None
+        self._moved_at = 0.0
         self._looked_at = self._asked_at = time.monotonic()
 
     def begin(self) -> None:
@@ -90,13 +95,19 @@ class ExportStream:
 
     def cut(self) -> None:
         """End it now: the client does not take what is being sent."""
+        log.info("an export is cut off after %d rows: its client takes nothing", self.rows)
         self._ended = True
         self._peer.abort()
 
     def stuck_seconds(self) -> float:
-        """For how long the client has not taken what is being sent."""
-        since = self._sending_since
-        return 0.0 if since is None else time.monotonic() - since
+        """For how long the client has taken nothing; to be asked now and then."""
+        if self._sending_since is None:
+            return 0.0
+        now, unsent = time.monotonic(), self._peer.unsent_bytes()
+        if unsent != self._unsent:
+            # A kernel has room for seconds, and wakes us when a third of it is free.
+            self._unsent, self._moved_at = unsent, now
+        return now - max(self._sending_since, self._moved_at)
 
     def __iter__(self) -> ExportStream:
         return self
