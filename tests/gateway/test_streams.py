@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
 from http.client import HTTPResponse, IncompleteRead
@@ -15,7 +16,7 @@ from api.core.database.routing import Database
 from api.identity.service import IdentityService
 from api.links.models import Link
 from config.settings import Settings
-from tests.gateway.client import ApiClient, Connection
+from tests.gateway.client import Answer, ApiClient, Connection, read
 from tests.gateway.system import HOST, System
 from tests.running import wait_until
 
@@ -85,3 +86,47 @@ def test_servers_hear_of_clients_that_leave_an_export(system: System, owner: Api
     places = len(system.apis) * Settings().export_streams_per_workspace
     assert 429 in statuses(2 * places)
     wait_until(lambda: statuses(places) == [200] * places, 10)
+
+
+def test_import_of_any_size_arrives_while_it_is_sent_and_goes_on(
+    system: System, api: ApiClient
+) -> None:
+    key = uuid.uuid4().hex
+    rows = [
+        json.dumps({"url": "https://example.com/", "title": f"{number} {'x' * 400}"}).encode()
+        + b"\n"
+        for number in range(6_000)
+    ]
+    assert sum(map(len, rows)) > Settings().max_body_bytes
+
+    def imported() -> dict[str, Any]:
+        found = api.call("GET", f"/imports?idempotency_key={key}")["data"]
+        return dict(found[0]) if found else {"rows": 0}
+
+    def halfway() -> Iterator[bytes]:
+        yield b"".join(rows[:3_500])
+        # Not when all of it has come: the gateway keeps nothing back.
+        wait_until(lambda: imported()["rows"] >= 3_000, 20)
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        send(api, key, halfway())
+    assert imported()["state"] == "receiving"
+    answer = send(api, key, iter(rows))
+    assert (answer.status, answer.json["rows"]) == (202, len(rows))
+
+
+def send(api: ApiClient, key: str, body: Iterator[bytes]) -> Answer:
+    """Send rows as they come."""
+    connection = Connection(api.gateway)
+    headers = {
+        **api.headers,
+        "Host": HOST,
+        "Content-Type": "application/x-ndjson",
+        "Idempotency-Key": key,
+    }
+    try:
+        connection.request("POST", "/api/v1/imports", body, headers, encode_chunked=True)
+        return read(connection.getresponse())
+    finally:
+        connection.close()
