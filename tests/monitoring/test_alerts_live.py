@@ -28,7 +28,7 @@ _WITH_REPLICAS = {
     "signpost_primary_reads_total",
 }
 _WITH_JOBS = {"signpost_jobs_total", "signpost_job_duration_seconds_bucket"}
-_ONCE_IT_HAPPENED = {"signpost_worker_exits_total", "signpost_log_lines_total"}
+_ONCE_IT_HAPPENED = {"signpost_log_lines_total"}
 CONDITIONAL = _WITH_BROKER | _WITH_REPLICAS | _WITH_JOBS | _ONCE_IT_HAPPENED
 
 

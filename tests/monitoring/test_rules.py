@@ -65,6 +65,16 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
             assert part in section, f"{name} does not say: {part}"
 
 
+def test_runbooks_that_are_said_to_be_tried_are_tried() -> None:
+    text = sources.RUNBOOKS.read_text(encoding="utf-8")
+    table = text.partition("| provoked by | alerts |\n")[2].partition("\n\n")[0]
+    provoked = set(re.findall(r"`(Signpost\w+)`", table))
+    tests = Path(__file__).with_name("test_runbooks.py").read_text(encoding="utf-8")
+    fired = " ".join(re.findall(r"\.fire\((.*?)\)", tests, re.DOTALL))
+    assert provoked == set(re.findall(r'"(Signpost\w+)"', fired))
+    assert set(sources.alerts()) - provoked == {"SignpostMemoryGrowing"}  # as is said below it
+
+
 def test_each_script_that_a_runbook_names_exists() -> None:
     text = sources.RUNBOOKS.read_text(encoding="utf-8")
     for name in set(re.findall(r"\bscripts/([a-z-]+)", text)):

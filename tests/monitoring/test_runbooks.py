@@ -7,12 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from itertools import cycle
 
 import psycopg2
 import pytest
 
+from api.jobs.application import FETCH_TITLE, make_celery
+from config.settings import Settings
 from tests.monitoring.watched import Watched, watched
 from tests.running import children_of
 from tests.services.replication import replicated
@@ -63,12 +65,25 @@ def frozen(process_id: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def held_up(system: Watched) -> Iterator[int]:
-    """A statement that holds up all others on links; its process in PostgreSQL."""
+def held_up(system: Watched, table: str = "links") -> Iterator[int]:
+    """A statement that holds up all others on a table; its process in PostgreSQL."""
     with closing(psycopg2.connect(system.system.postgres.url)) as connection:
         with connection.cursor() as cursor:
-            cursor.execute("LOCK TABLE links IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield connection.get_backend_pid()
+
+
+@contextmanager
+def renamed(system: Watched, table: str) -> Iterator[None]:
+    """A table that cannot be found."""
+    with closing(psycopg2.connect(system.system.postgres.url)) as connection:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+            try:
+                yield
+            finally:
+                cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
 
 
 def end_statement(system: Watched, process_id: int) -> None:
@@ -94,7 +109,28 @@ def test_no_consumers(system: Watched) -> None:
     system.fire("SignpostNoConsumers", "SignpostIngestStopped", "SignpostProcessGone")
     time.sleep(10)  # what waits now is late when it is counted
     system.start_consumer()
-    system.fire("SignpostClickDelayBurnFast")
+    system.fire("SignpostClickDelayBurnFast", "SignpostClickDelayBurnSlow")
+    system.end()
+
+
+def test_consumer_that_waits_for_postgresql(system: Watched) -> None:
+    over = threading.Event()
+
+    def hold_up() -> None:
+        while not over.is_set():
+            with held_up(system, "clicks"):
+                over.wait(3)
+
+    # Two in turns, between which the consumer has a transaction: each of them waits.
+    blocking = [threading.Thread(target=hold_up) for _ in range(2)]
+    for thread in blocking:
+        thread.start()
+    try:
+        system.fire("SignpostIngestBehind")
+    finally:
+        over.set()
+        for thread in blocking:
+            thread.join()
     system.end()
 
 
@@ -154,14 +190,52 @@ def test_workers_that_die(system: Watched) -> None:
 
 def test_slow_redirects_and_a_slow_api(system: Watched) -> None:
     with held_up(system) as blocking:
-        visitors = [threading.Thread(target=unknown_links(system)) for _ in range(4)]
         callers = [threading.Thread(target=calls(system)) for _ in range(12)]
-        for thread in visitors + callers:
+        # At once: there is one link for each.
+        visitors = [
+            threading.Thread(target=system.status, args=[f"/{link['slug']}"])
+            for link in system.links[20:140]
+        ]
+        for thread in callers + visitors:
             thread.start()
         system.fire("SignpostPoolExhausted")
         end_statement(system, blocking)
-        for thread in visitors + callers:
+        for thread in callers + visitors:
             thread.join()
+    system.fire(
+        "SignpostRedirectLatencyBurnFast", "SignpostRedirectLatencyBurnSlow", "SignpostApiSlow"
+    )
+    system.end()
+
+
+def test_event_loop_that_is_late(system: Watched) -> None:
+    master = system.part("master").service.process_id
+    assert master is not None
+
+    def hiccup() -> None:
+        with ExitStack() as stack:
+            for worker in children_of(master):
+                stack.enter_context(frozen(worker))
+            time.sleep(0.8)
+
+    system.fire("SignpostEventLoopLate", meanwhile=hiccup)
+    system.end()
+
+
+def test_jobs_that_fail(system: Watched) -> None:
+    celery = make_celery(Settings.load(system.system.environ()))
+    system.fire(
+        "SignpostJobsFailing", meanwhile=lambda: celery.send_task(FETCH_TITLE, ["no number"])
+    )
+    assert "no number" in (system.system.folder / "worker.log").read_text()
+    system.end()
+
+
+def test_audit_events_that_are_lost(system: Watched) -> None:
+    with renamed(system, "audit_events"):
+        system.fire("SignpostAuditEventsLost", meanwhile=system.create_link)
+    told = (system.system.folder / "web.log").read_text()
+    assert "an audit event was not written" in told and "link.create" in told
     system.end()
 
 
