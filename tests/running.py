@@ -14,6 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
+from tests.scripting import run_script
 from tests.services.network import free_ports
 from tests.unlimited import UNLIMITED
 
@@ -32,9 +33,7 @@ def clean_environ(home: Path, **settings: str) -> dict[str, str]:
 def start_in_vain(home: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run a start that is expected to refuse."""
     environ = clean_environ(home, **settings)
-    return subprocess.run(
-        _START, check=False, env=environ, capture_output=True, text=True, timeout=_PATIENCE_SECONDS
-    )
+    return run_script("_start.py", env=environ, timeout=_PATIENCE_SECONDS)
 
 
 class RunningSignpost:

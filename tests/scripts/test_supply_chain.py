@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 
 import api
 from tests.running import ROOT
+from tests.scripting import run_script
 from tests.scripts.test_locks import LOCKS, pins
 
 VULNERABLE = "werkzeug"
@@ -62,8 +64,7 @@ def database() -> Iterator[ThreadingHTTPServer]:
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "scripts" / script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    return run_script(script, *arguments, env=os.environ)
 
 
 def audit(port: int, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -39,6 +39,7 @@ _SHARED = {
     "tests/gateway/test_stopping.py": "gateway",
     "tests/gateway/test_streams.py": "gateway",
     "tests/gateway/test_tls.py": "gateway",
+    "tests/kubernetes/test_manifests.py": "manifests",
     "tests/live/test_streams.py": "live",
     "tests/redirects/wire/test_behind_nginx.py": "pair of servers",
     "tests/redirects/wire/test_changes.py": "pair of servers",
