@@ -13,7 +13,7 @@ from tests.running import ROOT
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 
 
-@pytest.mark.parametrize("characters", [40, 400])
+@pytest.mark.parametrize("characters", [40, pytest.param(400, marks=pytest.mark.slow)])
 def test_what_the_cache_believes_is_near_what_it_takes(characters: int) -> None:
     arguments = ["--links", "30000", "--url-characters", str(characters), "--json"]
     done = subprocess.run(
