@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.message import Message
 from http.client import HTTPConnection, HTTPResponse, HTTPSConnection
@@ -124,6 +124,17 @@ class ApiClient:
         """The status, and where it leads."""
         answer = ask(self.gateway, method, path, headers=headers)
         return answer.status, answer.headers["Location"]
+
+    def import_rows(self, key: str, lines: Iterator[bytes]) -> Answer:
+        """Send an import as its lines come."""
+        connection = Connection(self.gateway)
+        kind = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
+        headers = {**self.headers, **kind, "Host": HOST}
+        try:
+            connection.request("POST", "/api/v1/imports", lines, headers, encode_chunked=True)
+            return read(connection.getresponse())
+        finally:
+            connection.close()
 
     def create_link(self, url: str = "https://example.com/") -> dict[str, Any]:
         """A new link."""

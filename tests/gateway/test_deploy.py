@@ -176,6 +176,19 @@ def test_live_clicks_pass(deployment: Deployment) -> None:
     connection.close()
 
 
+def test_links_come_in_and_go_out_by_streams(deployment: Deployment) -> None:
+    site = deployment.new_workspace()
+    slugs = {f"stream-{uuid.uuid4().hex}" for _ in range(2_500)}
+    lines = (json.dumps({"url": "https://example.com/", "slug": it}).encode() for it in slugs)
+    began = site.import_rows(uuid.uuid4().hex, (line + b"\n" for line in lines))
+    path = f"/imports/{began.json['id']}"
+    wait_until(lambda: site.call("GET", path)["state"] == "finished")
+    assert site.call("GET", path)["created"] == len(slugs)
+    *rows, end = map(json.loads, site.ask("GET", "/exports/links").body.splitlines())
+    assert end["end"]["complete"] is True
+    assert {row["slug"] for row in rows} == slugs
+
+
 def test_killed_parts_lose_nothing_that_may_be_sent_twice(
     deployment: Deployment, loaded: Loaded
 ) -> None:

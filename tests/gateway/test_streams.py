@@ -16,7 +16,7 @@ from api.core.database.routing import Database
 from api.identity.service import IdentityService
 from api.links.models import Link
 from config.settings import Settings
-from tests.gateway.client import Answer, ApiClient, Connection, read
+from tests.gateway.client import ApiClient, Connection
 from tests.gateway.system import HOST, System
 from tests.running import wait_until
 
@@ -110,23 +110,7 @@ def test_import_of_any_size_arrives_while_it_is_sent_and_goes_on(
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        send(api, key, halfway())
+        api.import_rows(key, halfway())
     assert imported()["state"] == "receiving"
-    answer = send(api, key, iter(rows))
+    answer = api.import_rows(key, iter(rows))
     assert (answer.status, answer.json["rows"]) == (202, len(rows))
-
-
-def send(api: ApiClient, key: str, body: Iterator[bytes]) -> Answer:
-    """Send rows as they come."""
-    connection = Connection(api.gateway)
-    headers = {
-        **api.headers,
-        "Host": HOST,
-        "Content-Type": "application/x-ndjson",
-        "Idempotency-Key": key,
-    }
-    try:
-        connection.request("POST", "/api/v1/imports", body, headers, encode_chunked=True)
-        return read(connection.getresponse())
-    finally:
-        connection.close()

@@ -19,7 +19,9 @@ from config.settings import Settings, SettingsError
 # First segments of what the API answers; all else is a slug. A test holds this to the routes.
 API_SEGMENTS = (".well-known", "api", "docs", "health", "oauth", "status")
 # What of it goes on for as long as it takes, in or out; held to what the API says of itself.
-API_STREAMS = r"^/api/v1/(?:live$|links/[0-9]+/live$|(?:imports|exports)(?:/|$))"
+API_STREAMS = (
+    r"^/api/v1/(?:live$|links/[0-9]+/live$|workspaces/[0-9]+/archive$|(?:imports|exports)(?:/|$))"
+)
 _STREAM_PAUSE_SECONDS = 60.0
 # What nginx refuses or misses itself: when to come again, and what a visitor is told.
 _SOON, _LATER = "1", "30"
