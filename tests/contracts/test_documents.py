@@ -14,11 +14,12 @@ from config.reference import reference
 from tests.scripting import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
-# OpenTelemetry's own, that of the dashboards, and that of one script.
+# OpenTelemetry's own, that of the dashboards, and those of scripts.
 READ_BY_OTHERS = {
     "OTEL_EXPORTER_OTLP_CERTIFICATE",
     "OTEL_RESOURCE_ATTRIBUTES",
     "PROMETHEUS_URL",
+    "SIGNPOST_KEY",
     "SOURCE_KEY",
 }
 

@@ -49,6 +49,7 @@ _END = text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_REA
 
 def fill(db: Database, caller: Caller, many: int) -> None:
     """Give a workspace clicks by the thousand."""
+    make_months_ahead(db)
     values = {"workspace": caller.workspace_id, "links": _LINKS, "each": many // _LINKS}
     with db.write(0) as session:
         session.execute(_FILL, values)
@@ -74,11 +75,6 @@ def web(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> It
             EXPORT_STUCK_SECONDS="3",
             SIGNPOST_HOME=str(home),
         )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def month(db: Database) -> None:
-    make_months_ahead(db)
 
 
 @pytest.fixture
