@@ -24,13 +24,10 @@ from api.transfers.sources.json_records import read_json
 from api.transfers.sources.paging import Pages
 from api.transfers.sources.records import Record
 from api.transfers.sources.rows import Loss, Losses, Row
-from api.transfers.sources.sql_records import read_sql
+from api.transfers.sources.sql_records import is_sql, read_sql
 
 _MARK_EVERY = 500
 _MARKS = 40
-_SQL_STARTS = tuple("-- /* # insert replace create drop set start lock use".split())
-_YOURLS_TABLE = "url"
-_YOURLS_COLUMNS = ("keyword", "url", "title", "timestamp", "ip", "clicks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,8 +191,8 @@ def records_of(stream: io.BufferedReader, source: Source) -> Iterator[Record]:
             stream.read(len(BOM))
         return read_json(stream, source.pages)
     text = io.TextIOWrapper(stream, "utf-8-sig", newline="")
-    if source.title == "YOURLS" and head.lower().decode("latin-1").startswith(_SQL_STARTS):
-        return read_sql(text, _YOURLS_TABLE, _YOURLS_COLUMNS)
+    if source.table is not None and is_sql(head.decode("latin-1")):
+        return read_sql(text, source.table.ending, source.table.columns)
     return read_csv(text)
 
 

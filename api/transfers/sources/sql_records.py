@@ -14,6 +14,7 @@ from api.transfers.sources.errors import Unreadable
 from api.transfers.sources.records import Record
 
 _CHUNK = 1 << 16
+_CUT = "the dump is cut: a statement has no end"
 _MAX_TOKEN = 1 << 22
 _TOKEN = re.compile(
     r"""
@@ -25,11 +26,17 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_START = re.compile(r"--|/\*|\#|(insert|replace|create|drop|set|start|lock|use)\s", re.IGNORECASE)
 _OPENING = re.compile(r"['\"`]|--|\#|/\*")
 _ESCAPED = re.compile(r"\\(.)|''|\"\"", re.DOTALL)
 _MEANT = {"n": "\n", "r": "\r", "t": "\t", "0": "\0", "Z": "\x1a", "b": "\b"}
 
 Token = tuple[str, str]
+
+
+def is_sql(head: str) -> bool:
+    """Whether a text begins as a dump does."""
+    return _START.match(head) is not None
 
 
 def read_sql(stream: TextIO, ending: str, columns: tuple[str, ...]) -> Iterator[Record]:
@@ -73,6 +80,7 @@ def _inserted(tokens: Iterator[Token], ending: str, columns: tuple[str, ...]) ->
             if len(values) != len(names):
                 raise Unreadable(f"a row of {table} has {len(values)} values, not {len(names)}")
             yield Record(dict(zip(names, values, strict=True)))
+    raise Unreadable(_CUT)
 
 
 def _created(tokens: Iterator[Token], ending: str) -> tuple[str, ...]:
@@ -104,7 +112,7 @@ def _group(tokens: Iterator[Token]) -> Iterator[Token]:
                 return
         elif depth == 1:
             yield token
-    raise Unreadable("the dump is cut: a statement has no end")
+    raise Unreadable(_CUT)
 
 
 def _values(tokens: Iterator[Token]) -> Iterator[str | None]:

@@ -23,6 +23,8 @@ LOSSES = ()
 
 PAGES = ("links.*", "links.item", "result.item", "data.item")
 TARGETS = ("url", "longurl", "target")
+TABLE = "url"
+COLUMNS = ("keyword", "url", "title", "timestamp", "ip", "clicks")
 
 
 def rows_of(records: Iterable[Record], losses: Losses, zone: tzinfo) -> Iterator[Row]:

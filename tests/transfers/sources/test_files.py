@@ -164,6 +164,13 @@ def test_tables_may_be_separated_by_semicolons_or_tabs(write: Writer) -> None:
         assert rows_of(write(text), "shlink")[0]["url"] == "https://a.example/,b"
 
 
+def test_csv_is_not_taken_for_a_dump(write: Writer) -> None:
+    text = "created,user,keyword,url\n2024-01-02 03:04:05,ann,a,https://example.com/\n"
+    assert rows_of(write(text), "yourls") == [
+        {"url": "https://example.com/", "slug": "a", "created_at": "2024-01-02T03:04:05Z"}
+    ]
+
+
 def test_dump_is_read_in_small_memory_and_whole(write: Writer) -> None:
     rows = [f"('k{n}','https://example.com/{'p' * 500}?{n}','t\\\\')" for n in range(2000)]
     path = write(
@@ -193,6 +200,7 @@ def test_dump_is_read_in_small_memory_and_whole(write: Writer) -> None:
         ),
         ("kutt", "hello\nyou", "no links of Kutt: target is missing among hello"),
         ("yourls", "INSERT INTO `yourls_url` VALUES ('a','b", "the dump is cut"),
+        ("yourls", "INSERT INTO url VALUES ('a','b','c','d','e',1),", "the dump is cut"),
         ("yourls", "INSERT INTO `yourls_url` VALUES ('a','b');", "2 values, not 6"),
     ],
 )
