@@ -25,6 +25,8 @@ from api.redirects.warming import MostClicked
 from api.stats.service import Compaction
 from api.targets.known import KnownRules
 from api.titles import store as title_store
+from api.transfers.imports import work_store as import_store
+from api.transfers.imports.service import purge_imports
 from tests.contracts.filling import NOW
 from tests.contracts.plans import Filled, Judge
 from tests.factories.clicks import a_click, a_segment
@@ -78,6 +80,11 @@ def offer_titles(filled: Filled) -> None:
         assert len(title_store.update_offers(session, 120.0, 1_000)) == 1_000
 
 
+def offer_imports(filled: Filled) -> None:
+    with filled.db.write_directory() as session:
+        assert import_store.update_offers(session, 0, 10)
+
+
 def first(pages: Iterator[Any], number: int = 3) -> None:
     list(itertools.islice(pages, number))
 
@@ -92,6 +99,8 @@ CHORES: dict[str, Callable[[Filled], Any]] = {
     "old segment ids deleted": lambda it: forget_segments(it.db),
     "old idempotency keys deleted": lambda it: IdempotencyKeys(it.db, timedelta(hours=12)).purge(),
     "erased clicks deleted": lambda it: list(finish_erasures(it.db)),
+    "old imports deleted": lambda it: purge_imports(it.db),
+    "imports offered": offer_imports,
     "months made ahead": lambda it: make_months_ahead(it.db),
     "clicks past their retention counted": partial(purge, dry_run=True),
     "clicks past their retention deleted": partial(purge, dry_run=False),

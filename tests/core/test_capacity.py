@@ -41,13 +41,13 @@ def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_all_processes_are_added_up() -> None:
     # 2 x (3 + 1 + 3) of web workers, the consumer's, the job worker's, and those of scripts.
     assert demand_of(Settings.load(SMALL)).total == 14 + 4 + 7 + 3
-    # Jobs are done only with FETCH_TITLES, and never use more than the pools of their process.
-    jobs = SMALL | {"FETCH_TITLES": "true", "JOB_THREADS": "2"}
+    # Jobs never use more than the pools of their process.
+    jobs = SMALL | {"JOB_THREADS": "2"}
     assert demand_of(Settings.load(jobs)).total == 14 + 4 + 3 + 5
     assert demand_of(Settings.load(jobs | {"JOB_THREADS": "50"})).total == 14 + 4 + 3 + 7
     # Each worker looks at replicas.
     replicas = SMALL | {"DATABASE_REPLICA_URLS": "postgresql://a/b"}
-    assert demand_of(Settings.load(replicas)).total == 14 + 2 + 4 + 3
+    assert demand_of(Settings.load(replicas)).total == 14 + 2 + 4 + 7 + 3
 
 
 def test_what_fits_is_not_spoken_of(

@@ -16,7 +16,7 @@ _GZIP_WINDOW = 31  # the largest, with gzip's own header
 _ZSTD_WINDOW = 1 << 23
 # Rows of links become a tenth to a fiftieth. Small bodies may be anything.
 _RATIO = 200
-_ANY_RATIO_BYTES = 1 << 24
+_ANY_RATIO_BYTES = 1 << 22
 
 
 class ContentTooLarge(DomainError):

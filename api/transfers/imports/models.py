@@ -91,6 +91,11 @@ class Import(DirectoryTable):
         Index(None, "workspace_id", "id"),
         Index(None, "expires_at"),
         Index(
+            "ix_imports_active",
+            "workspace_id",
+            postgresql_where=text("state IN ('receiving', 'queued', 'running')"),
+        ),
+        Index(
             "ix_imports_waiting",
             "offered_at",
             postgresql_where=text("state IN ('queued', 'running')"),

@@ -86,7 +86,6 @@ class ImportService:
         self._max_bytes = settings.import_max_bytes
         self._most = settings.imports_per_workspace
         self._abandon_seconds = settings.import_abandon_hours * 3_600
-        self._keep_seconds = settings.import_keep_days * 86_400
         self._cursors = Cursors(secret, "imports")
         self._offer = offer
 
@@ -206,7 +205,7 @@ class ImportService:
         """
         with self._db.write_directory() as session:
             done = store.update_cancelled(
-                session, workspace, identifier, self._keep_seconds
+                session, workspace, identifier, self._abandon_seconds
             ) or store.update_forgotten(session, workspace, identifier)
         if not done:
             raise NotFound("There is no such import.")

@@ -9,13 +9,11 @@ from sqlalchemy import (
     ColumnElement,
     and_,
     bindparam,
-    delete,
     func,
     insert,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -26,6 +24,7 @@ from api.transfers.imports.models import Import, ImportChunk
 
 # Of two requests that would each be the last allowed one, one waits for the other.
 _LOCK = text("SELECT pg_advisory_xact_lock(hashtextextended('imports', :workspace))")
+_ACTIVE = ("receiving", "queued", "running")
 # What is shown of an import, and what its receiver goes on with.
 _SHOWN = (
     Import.id,
@@ -93,16 +92,17 @@ def lock_imports(session: WriteSession, workspace: int) -> None:
 
 def count_active(session: ReadSession, workspace: int, silent_seconds: float) -> int:
     """How many imports somebody receives, or will load, or loads."""
-    received = and_(
-        Import.state == "receiving",
-        Import.receiver.is_not(None),
-        Import.received_at > func.now() - func.make_interval(0, 0, 0, 0, 0, 0, silent_seconds),
-    )
-    active = or_(received, Import.state.in_(("queued", "running")))
+    silent = Import.received_at <= func.now() - func.make_interval(0, 0, 0, 0, 0, 0, silent_seconds)
+    abandoned = and_(Import.state == "receiving", or_(Import.receiver.is_(None), silent))
     count: int = session.scalar(
         select(func.count())
         .select_from(Import)
-        .where(Import.workspace_id == workspace, Import.expires_at > func.now(), active)
+        .where(
+            Import.workspace_id == workspace,
+            Import.state.in_(_ACTIVE),
+            Import.expires_at > func.now(),
+            ~abandoned,
+        )
     )
     return count
 
@@ -203,7 +203,7 @@ def update_cancelled(
     """Cancel an import that has not ended; whether there was one."""
     found = session.execute(
         update(Import)
-        .where(_is(workspace, identifier), Import.state.in_(("receiving", "queued", "running")))
+        .where(_is(workspace, identifier), Import.state.in_(_ACTIVE))
         .values(
             state="cancelled",
             receiver=None,
@@ -225,17 +225,6 @@ def update_forgotten(session: WriteSession, workspace: int, identifier: int) -> 
         .returning(Import.id)
     ).first()
     return found is not None
-
-
-def drop_staged(session: WriteSession, identifier: int, limit: int) -> int:
-    """Drop rows of a cancelled import that nobody will load; of how many chunks."""
-    some = (
-        select(ImportChunk.import_id, ImportChunk.number)
-        .where(ImportChunk.import_id == identifier, ImportChunk.outcomes.is_(None))
-        .limit(limit)
-    )
-    key = tuple_(ImportChunk.import_id, ImportChunk.number)
-    return session.execute(delete(ImportChunk).where(key.in_(some))).rowcount
 
 
 def find_outcomes(

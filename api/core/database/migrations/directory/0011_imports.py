@@ -87,6 +87,12 @@ def upgrade() -> None:
     op.create_index(op.f("ix_imports_workspace_id_id"), "imports", ["workspace_id", "id"])
     op.create_index(op.f("ix_imports_expires_at"), "imports", ["expires_at"])
     op.create_index(
+        "ix_imports_active",
+        "imports",
+        ["workspace_id"],
+        postgresql_where=sa.text("state IN ('receiving', 'queued', 'running')"),
+    )
+    op.create_index(
         "ix_imports_waiting",
         "imports",
         ["offered_at"],
