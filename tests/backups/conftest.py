@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.contracts.scratch import scratch_database
+from tests.conftest import new_database
 from tests.scripting import run_script
-from tests.shards.conftest import Shards, ingest, shards, template
+from tests.shards.conftest import Shards, ingest, shards
 
-__all__ = ["ingest", "shards", "template"]
+__all__ = ["ingest", "shards"]
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,7 @@ def office(environ: dict[str, str], shards: Shards, tmp_path: Path) -> Office:
 
 
 @pytest.fixture
-def empty(database_url: str) -> Iterator[Callable[[], dict[str, str]]]:
+def empty() -> Iterator[Callable[[], dict[str, str]]]:
     """Gives the URLs of new databases, by the names of the shards."""
     with ExitStack() as stack:
-        yield lambda: {
-            name: stack.enter_context(scratch_database(database_url)) for name in ("main", "second")
-        }
+        yield lambda: {name: stack.enter_context(new_database()) for name in ("main", "second")}

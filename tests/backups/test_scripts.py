@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from api.core.database.backups import folder as folders
+from api.core.database.backups import manifest as manifests
 from api.core.database.backups.errors import Busy
 from api.core.database.backups.point import take_point
 from api.core.database.backups.servers import drop_database
@@ -58,6 +60,14 @@ def scratch_left(server: str) -> int:
         found = connection.scalar(text(query))
     engine.dispose()
     return int(found or 0)
+
+
+def forge(backup: Path, database: str, table: str) -> None:
+    """Have a backup say that other rows were there than it has."""
+    manifest = manifests.read(backup)
+    facts = manifest.databases[database].tables
+    facts[table] = msgspec.structs.replace(facts[table], checksum="1")
+    manifest.write(backup)
 
 
 def wait_for_seconds(times: int) -> Iterator[None]:
@@ -114,11 +124,12 @@ def test_a_backup_is_private_and_verified_and_refused_where_it_is_damaged(
     assert f"{largest} is missing" in office.run("backup", "check", path, status=1)
     (path / largest).write_bytes(whole)
     # Rows that are not those that were there, in a backup that is as it was made.
-    facts["databases"]["second"]["tables"]["links"]["checksum"] = "0"
-    manifest.write_text(json.dumps(facts))
+    forge(path, "second", "links")
     refused = office.run("restore", path, *into(urls), status=1)
     assert "second: what was restored differs in links" in refused
     assert [tables_in(url) for url in urls.values()] == [0, 0]
+    manifest.write_text(manifest.read_text().replace('"verified_at": "2', '"verified_at": "3'))
+    assert "is not what it was" in office.run("restore", path, *into(urls), status=1)
     manifest.write_text("{")
     assert "cannot be read" in office.run("restore", path, *into(urls), status=1)
     # Those of other tests go, too.
@@ -139,10 +150,7 @@ def test_backups_as_files_are_checked_verified_and_few(
     said = office.backup("--keep", 2)
     assert said["deleted"] == [str(first)]
     assert sorted(office.place.iterdir()) == [second, Path(said["path"])]
-    facts = Path(said["path"]) / "manifest.json"
-    changed = json.loads(facts.read_text())
-    changed["databases"]["main"]["tables"]["workspaces"]["rows"] += 1
-    facts.write_text(json.dumps(changed))
+    forge(Path(said["path"]), "main", "workspaces")
     refused = office.run("restore", said["path"], "--verify", "--scratch", server, status=1)
     assert "main: what was restored differs in workspaces" in refused
     # Those of other tests go, too.
@@ -262,4 +270,5 @@ def test_a_restore_that_was_killed_is_begun_again(
             connection.rollback()
     process.send_signal(signal.SIGKILL)
     process.wait(10)
+    wait_until(lambda: not running_on(Path(path)))
     assert office.restore(path, *into(urls))["rows"] > 200_000

@@ -77,6 +77,8 @@ class Manifest(msgspec.Struct, frozen=True):
     slots: SlotFacts
     databases: dict[str, DatabaseFacts]
     files: dict[str, FileFacts]
+    # Of all of the above.
+    checksum: str = ""
 
     @property
     def rows(self) -> int:
@@ -90,7 +92,8 @@ class Manifest(msgspec.Struct, frozen=True):
 
     def write(self, folder: Path) -> None:
         """Put it into a backup's folder."""
-        body = msgspec.json.format(msgspec.json.encode(self), indent=1)
+        whole = msgspec.structs.replace(self, checksum=_checksum(self))
+        body = msgspec.json.format(msgspec.json.encode(whole), indent=1)
         write_whole(folder / NAME, body.decode() + "\n")
 
 
@@ -114,7 +117,14 @@ def parse(body: bytes, place: str) -> Manifest:
         raise Damaged(f"the {NAME} of {place} cannot be read: {error}") from None
     if found.format != FORMAT:
         raise Damaged(f"{place} has format {found.format}, which this release does not know")
+    if found.checksum != _checksum(found):
+        raise Damaged(f"the {NAME} of {place} is not what it was")
     return found
+
+
+def _checksum(manifest: Manifest) -> str:
+    body = msgspec.json.encode(msgspec.structs.replace(manifest, checksum=""))
+    return hashlib.sha256(body).hexdigest()
 
 
 def mark_of(secret: bytes | None) -> str | None:

@@ -183,7 +183,7 @@ def _fill(
                 for run in runs:
                     tables = manifest.databases[run.name].tables
                     for table in _TABLE.findall("\n".join(run.news())):
-                        begun += tables[table].size_bytes
+                        begun += tables[table].size_bytes if table in tables else 0
                 on_stage(Stage("restoring", begun, 2 * total))
                 time.sleep(_POLL_SECONDS)
         finally:
