@@ -13,7 +13,8 @@ from itertools import cycle
 import psycopg2
 import pytest
 
-from api.jobs.application import FETCH_TITLE, make_celery
+from api.jobs.application import make_celery
+from api.jobs.names import FETCH_TITLE
 from config.settings import Settings
 from tests.monitoring.watched import Watched, watched
 from tests.running import children_of

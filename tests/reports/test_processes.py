@@ -23,7 +23,8 @@ import pytest
 from api import __version__
 from api.core.database.routing import Database
 from api.identity.service import IdentityService
-from api.jobs.application import FETCH_TITLE, make_celery
+from api.jobs.application import make_celery
+from api.jobs.names import FETCH_TITLE
 from config.settings import Settings
 from tests.conftest import migrated_database
 from tests.redirects.wire.server import WebServer

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from celery import Celery
 
-from api.jobs.application import FETCH_TITLE, make_celery
+from api.jobs.application import make_celery
+from api.jobs.names import FETCH_TITLE
 from api.jobs.transport import LIFE_SECONDS
 from config.settings import Settings
 from tests.redirects.conftest import own_redis, shared
