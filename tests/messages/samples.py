@@ -27,6 +27,9 @@ from api.live.messages import CHANNELS, write_message
 from api.redirects import shared
 from api.redirects.cache import Target
 from api.targets.rules import Block
+from api.transfers.imports.packing import pack, unpack
+from api.transfers.imports.parsing import Ndjson
+from api.transfers.imports.receiving import Chunk, Receiver, first_digest
 from config.settings import Settings
 from tests.running import wait_until
 
@@ -36,6 +39,14 @@ SECRET = b"a secret of the samples"
 KEY = "link:go.example.com/spring"
 EPOCH = b"0a1b2c3d4e5f60718293a4b5c6d7e8f901234567.0011223344556677.1764000000000"
 LINK = 41582915018752001
+ROW = {
+    "url": "https://example.com/",
+    "slug": "spring",
+    "tags": ["red"],
+    "expires_at": "2090-01-02T03:04:05Z",
+    "created_at": "2020-01-02T03:04:05Z",
+    "clicks": 12,
+}
 KEYS = ["link:go.example.com/spring", "domain:go.example.com", "key:0123"]
 TARGET = Target(
     slot=17,
@@ -105,13 +116,13 @@ def properties_of_segment() -> bytes:
     return as_json(facts_of(seen[0]))
 
 
-def job() -> bytes:
+def job(ask: Callable[[JobQueue], None]) -> bytes:
     """The message by which a job is asked for, from a real broker."""
     url, queue = os.environ["TEST_AMQP_URL"], f"test.jobs.{uuid.uuid4().hex[:12]}"
     jobs = JobQueue.of(Settings.load({"AMQP_URL": url, "JOBS_QUEUE": queue}))
     assert jobs is not None
     jobs.start()
-    jobs.fetch_titles([LINK])
+    ask(jobs)
     jobs.stop()  # when it is sent
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
         channel = connection.channel()
@@ -128,6 +139,21 @@ def job() -> bytes:
     told = facts_of(properties) | {"body": json.loads(body)}
     del told["headers"]["x-delivery-count"]  # the broker's own
     return as_json(told)
+
+
+def rows_of_import() -> bytes:
+    """What is kept of the rows of an import for the worker: one that can be loaded, one that
+    cannot."""
+    kept: list[Chunk] = []
+
+    class Keeper:
+        def keep(self, chunk: Chunk) -> None:
+            kept.append(chunk)
+
+    rows = Ndjson(json.dumps(row).encode() for row in (ROW, {"url": 1}))
+    receiver = Receiver(rows, Keeper(), first_digest(None), dry_run=False)
+    receiver.receive(receiver.skip(0))
+    return as_json(unpack(pack(kept[0].rows)))
 
 
 def facts_of(properties: pika.BasicProperties) -> dict[str, Any]:
@@ -151,7 +177,9 @@ SAMPLES = (
     Sample("copy", _version(copies.PREFIX), sealed_copy),
     Sample("eviction", _version(evictions.CHANNEL), lambda: eviction(KEYS)),
     Sample("live", _version(CHANNELS), lambda: write_message([CLICK])),
-    Sample("job", 1, job),
+    Sample("job", 1, lambda: job(lambda jobs: jobs.fetch_titles([LINK]))),
+    Sample("rows-of-import", 1, rows_of_import),
+    Sample("job-of-import", 1, lambda: job(lambda jobs: jobs.load_import(LINK))),
 )
 
 

@@ -49,7 +49,7 @@ def test_there_is_a_sample_of_each_present_version() -> None:
 @pytest.mark.parametrize(
     "sample",
     [
-        pytest.param(it, id=it.name, marks=[pytest.mark.rabbitmq] if it.name == "job" else [])
+        pytest.param(it, id=it.name, marks=[pytest.mark.rabbitmq] * it.name.startswith("job"))
         for it in SAMPLES
         if it.name != "copy"
     ],
