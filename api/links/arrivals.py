@@ -51,6 +51,7 @@ class _Group:
     row: dict[str, Any]
     arrivals: list[Arrival]
     overwrites: int | None = None  # the link that takes their fields
+    replaces: int | None = None  # a deleted link that gives its slug up
     error: DomainError | None = None
 
 
@@ -80,7 +81,8 @@ class _Run:
     def fail(self, group: _Group, error: DomainError) -> None:
         """None of a group became anything, but for one that was made before."""
         for arrival in group.arrivals:
-            if arrival.number in self.fates:
+            fate = self.fates.get(arrival.number)
+            if fate is not None and fate.outcome == CREATED:
                 continue
             given = arrival.fields.get("slug") and group.row["slug"]
             self.fates[arrival.number] = Fate(FAILED, None, given, group.row["domain"], error)
@@ -180,7 +182,7 @@ class LinkArrivals:
     ) -> list[Arrival]:
         """Load rows of the shard of `slot`; those that want another try."""
         again: list[_Group] = []
-        free, dead = self._meet(run, slot, groups, again)
+        free = self._meet(run, slot, groups, again)
         if dry_run:
             for group in free:
                 run.settle(group, CREATED, None)
@@ -190,7 +192,7 @@ class LinkArrivals:
         for group in free[grant.links :]:
             run.fail(group, self._quota.refusal(run.origin.workspace))
         free = free[: grant.links]
-        made = self._write(run, slot, free, groups, dead, again)
+        made = self._write(run, slot, free, groups, again)
         self._quota.give_back(run.origin.workspace, grant, len(made))
         self._evict(
             (group.row["domain"], group.row["slug"])
@@ -202,16 +204,16 @@ class LinkArrivals:
 
     def _meet(
         self, run: _Run, slot: int, groups: Sequence[_Group], again: list[_Group]
-    ) -> tuple[list[_Group], list[int]]:
+    ) -> list[_Group]:
         """Look for links that have the slugs already, and settle what follows; the groups that
-        meet none, and deleted links that give way to some of them."""
+        meet none, or one that gives way."""
         asked = [it for it in groups if run.again or it.arrivals[0].fields.get("slug")]
         holders: dict[Place, AnyRow] = {}
         if asked:
             with self._db.read(slot, since=LATEST) as session:
                 found = store.find_holders(session, [place_of(it.row) for it in asked])
             holders = {(it.slot, it.domain, it.slug): it for it in found}
-        free, dead = [], []
+        free: list[_Group] = []
         reuse = any(it.deleted_at for it in holders.values()) and self._reuses(run)
         for group in groups:
             holder = holders.get(place_of(group.row))
@@ -223,7 +225,7 @@ class LinkArrivals:
             elif not group.arrivals[0].fields.get("slug"):
                 again.append(group)  # a slug that was made up, and is somebody's
             elif holder.deleted_at and reuse and holder.workspace_id == run.origin.workspace:
-                dead.append(holder.id)
+                group.replaces = holder.id
                 free.append(group)
             elif (
                 holder.deleted_at
@@ -235,7 +237,7 @@ class LinkArrivals:
                 run.settle(group, EXISTS, holder.id)
             else:
                 group.overwrites = holder.id
-        return free, dead
+        return free
 
     def _write(
         self,
@@ -243,7 +245,6 @@ class LinkArrivals:
         slot: int,
         free: Sequence[_Group],
         groups: Sequence[_Group],
-        dead: Sequence[int],
         again: list[_Group],
     ) -> set[int]:
         """Write links in one transaction; the ids of those that were made."""
@@ -251,6 +252,7 @@ class LinkArrivals:
             return set()
         workspace = run.origin.workspace
         with self._db.write(slot, workspace) as session:
+            dead = [group.replaces for group in free if group.replaces is not None]
             if dead:
                 store.delete_deleted(session, workspace, dead)
             made = arrival_store.copy_links(session, [group.row for group in free])

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from api.core.database.routing import Database
+from api.core.database.routing import LATEST, Database
 from api.core.errors import DomainError, Unavailable
 from api.core.ids import MAX_ID
 from api.links.arrivals import CREATED, EXISTS, FAILED, OVERWRITTEN, Arrival, Fate, LinkArrivals
@@ -80,6 +80,7 @@ class ImportLoader:
             self._blocked.look()
             return self._load_slice(claim, worker)
         except Unavailable:
+            self._wait(claim, worker)
             raise
         except Exception as error:
             log.exception("import %d cannot be loaded", identifier)
@@ -108,7 +109,7 @@ class ImportLoader:
             again = False
             if time.monotonic() > until and number + 1 < claim.chunks:
                 with self._db.write_directory(noted=False) as session:
-                    store.update_released(session, claim.id, worker)
+                    store.update_released(session, claim.id, worker, begun=False)
                 self._offer(claim.id)
                 return "a part"
         self._end(claim, worker, "finished", None)
@@ -116,7 +117,8 @@ class ImportLoader:
 
     def _load_chunk(self, claim: store.Claim, worker: int, number: int, *, again: bool) -> bool:
         """Load a chunk and keep what became of its rows; False where somebody else does now."""
-        with self._db.read_directory() as session:
+        # A replica may not have what came a moment ago.
+        with self._db.read_directory(since=LATEST) as session:
             chunk = store.get_chunk(session, claim.id, number)
         staged = unpack(chunk.staged)
         arrivals = [
@@ -148,6 +150,14 @@ class ImportLoader:
                 **{name: numbers[name] for name in (CREATED, EXISTS, OVERWRITTEN, FAILED)},
             )
 
+    def _wait(self, claim: store.Claim, worker: int) -> None:
+        """Let others try later, as often as it takes; as far as the directory can be told."""
+        try:
+            with self._db.write_directory(noted=False) as session:
+                store.update_released(session, claim.id, worker, begun=True)
+        except Unavailable as error:
+            log.debug("import %d is left to the end of its lease: %s", claim.id, error)
+
     def _end(
         self, claim: store.Claim, worker: int, state: str, problem: DomainError | None
     ) -> None:
@@ -173,15 +183,14 @@ def _outcome(
     fate: Fate | None,
 ) -> dict[str, Any]:
     """What is kept of a row."""
-    told: dict[str, Any] = {"line": line, "outcome": FAILED, "id": None}
-    told |= {"slug": None, "domain": None, "problem": problem}
     if fate is None:
-        return told
-    given: dict[str, Any] = values or {}
-    identifier = None if fate.id is None else str(fate.id)
-    return told | {
+        named = {"id": None, "slug": None, "domain": None}
+        return {"line": line, "outcome": FAILED, **named, "problem": problem}
+    given = values or {}
+    return {
+        "line": line,
         "outcome": fate.outcome,
-        "id": identifier,
+        "id": None if fate.id is None else str(fate.id),
         "slug": fate.slug or given.get("slug"),
         "domain": fate.domain or given.get("domain"),
         "problem": problem_of(fate.error) if fate.error else None,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.core.database.routing import Database
+from api.core.database.routing import LATEST, Database
 from api.core.database.sessions import AnyRow
 from api.core.errors import Conflict, DomainError, NotFound, TooManyRequests, Unavailable
 from api.core.idempotency import IdempotencyKeyReused
@@ -186,7 +186,8 @@ class ImportService:
         """A page of imports, newest first, and the cursor of the next; or the only one that was
         begun with a key."""
         if idempotency_key is not None:
-            with self._db.read_directory() as session:
+            # Asked by who goes on: what was kept last counts.
+            with self._db.read_directory(since=LATEST) as session:
                 row = store.get_by_key(session, workspace, idempotency_key)
             return ([] if row is None else [row]), None
         question = ("imports", workspace)

@@ -57,8 +57,8 @@ _LOADED = text(
 )
 _RELEASE = text(
     """
-    UPDATE imports SET worker = NULL, worker_until = NULL, begun = loaded, tries = 0,
-        offered_at = now()
+    UPDATE imports SET worker = NULL, worker_until = NULL, tries = 0, offered_at = now(),
+        begun = CASE WHEN :begun THEN begun ELSE loaded END
     WHERE id = :import AND worker = :worker AND state = 'running'
     """
 )
@@ -115,9 +115,9 @@ def update_loaded(session: WriteSession, **values: Any) -> bool:
     return session.execute(_LOADED, values).first() is not None
 
 
-def update_released(session: WriteSession, identifier: int, worker: int) -> None:
-    """Let another load on."""
-    session.execute(_RELEASE, {"import": identifier, "worker": worker})
+def update_released(session: WriteSession, identifier: int, worker: int, *, begun: bool) -> None:
+    """Let another load on; `begun`: with a chunk of which some may be loaded."""
+    session.execute(_RELEASE, {"import": identifier, "worker": worker, "begun": begun})
 
 
 def update_ended(

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from api.core.database.routing import Database
+from api.core.errors import Unavailable
+from api.links import arrival_store
 from api.transfers.imports import loading
 from tests.redirects.visitor import Visitor
 from tests.transfers.imports.importer import Importer, counts
@@ -184,6 +186,25 @@ def test_conflict_is_settled_as_it_is_asked(
     assert ids == {fresh[0]["id"]} | (set() if conflict == "fail" else {mine["id"]})
 
 
+def test_fields_that_contradict_those_of_the_link_overwrite_nothing(importer: Importer) -> None:
+    link = importer.caller.create_link(slug=name(), starts_at="2026-06-01T00:00:00Z")
+    new = name()
+    rows = [
+        {
+            "url": "https://example.com/a",
+            "slug": link["slug"],
+            "expires_at": "2026-05-01T00:00:00Z",
+        },
+        {"url": "https://example.com/b", "slug": new, "starts_at": "2026-06-01T00:00:00Z"},
+        {"url": "https://example.com/c", "slug": new, "expires_at": "2026-05-01T00:00:00Z"},
+    ]
+    done = importer.run(rows, "conflict=overwrite")
+    told = [(row["outcome"], row["row"]) for row in importer.outcomes(done)]
+    assert told == [("failed", 1), ("created", 2), ("failed", 3)]
+    urls = {each["slug"]: each["url"] for each in importer.links()}
+    assert urls == {link["slug"]: link["url"], new: "https://example.com/b"}
+
+
 def test_redirect_follows_an_overwritten_link_to_its_new_target(importer: Importer) -> None:
     link, visitor = importer.caller.create_link(slug=name()), Visitor(importer.caller.app)
     assert visitor.follow(link).headers["Location"] == "https://example.com/"
@@ -279,6 +300,46 @@ def test_chunk_that_is_loaded_again_makes_nothing_twice(
     assert importer.loader.load(int(identifier)) == "all"
     assert counts(importer.get(identifier)) == {"created": 21, "overwritten": 1}
     assert {link["id"] for link in importer.links()} == {link["id"] for link in made}
+
+
+def test_database_that_is_away_is_waited_for(
+    importer: Importer, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [{"url": f"https://example.com/{number}"} for number in range(5)]
+    identifier = (importer.send(rows).json or {})["id"]
+    write = arrival_store.copy_links
+
+    def away(*arguments: Any) -> set[int]:
+        made = write(*arguments)
+        if made:
+            raise Unavailable("Gone in the middle.")
+        return made
+
+    monkeypatch.setattr(arrival_store, "copy_links", away)
+    for _ in range(12):
+        with pytest.raises(Unavailable):
+            importer.loader.load(int(identifier))
+        assert importer.get(identifier)["state"] == "running"
+    monkeypatch.undo()
+    assert importer.loader.load(int(identifier)) == "all"
+    assert counts(importer.get(identifier)) == {"created": 5}
+    assert len(importer.links()) == 5
+
+
+def test_import_that_cannot_be_loaded_fails_with_a_problem(
+    importer: Importer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identifier = (importer.send([{"url": "https://example.com/"}]).json or {})["id"]
+
+    def broken(*_: Any) -> set[int]:
+        raise ValueError("nobody's fault that anybody knows")
+
+    monkeypatch.setattr(arrival_store, "copy_links", broken)
+    assert importer.loader.load(int(identifier)) == "failed"
+    failed = importer.get(identifier)
+    assert failed["state"] == "failed"
+    assert failed["problem"]["type"].endswith("import-failed")
+    assert "nobody" not in str(failed)
 
 
 def test_import_that_nobody_took_is_offered_again(importer: Importer, db: Database) -> None:
