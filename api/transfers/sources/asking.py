@@ -64,7 +64,8 @@ class Asker:
                 reason = f"it answers {status}"
                 asked_for = retry_after(headers.get("Retry-After"))
             if attempt + 1 < _TRIES:
-                self._sleep(min(asked_for or 2.0**attempt, _LONGEST_WAIT_SECONDS))
+                wait = 2.0**attempt if asked_for is None else asked_for
+                self._sleep(min(wait, _LONGEST_WAIT_SECONDS))
         raise NotAnswered(f"{_place(url)} was asked {_TRIES} times: {reason}")
 
     def _once(

@@ -140,7 +140,7 @@ def test_links_of_a_running_service_arrive_through_broken_connections(
     site: Site, kind: type[Service]
 ) -> None:
     service = kind(1_500)
-    service.troubles = [(0, {}), (429, {"Retry-After": "0"}), None]
+    service.troubles = [(0, {}), (429, {"Retry-After": "0"})]
     with running(service) as url, cutting(site.port, 50_000, 60_000) as relay:
         figures = site.bring(
             *("--from", kind.__name__.lower(), url, "--domain", f"*={site.host}"),
