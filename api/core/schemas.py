@@ -129,3 +129,7 @@ class Problem(ma.Schema):
         },
     )
     errors = ma.fields.List(ma.fields.Nested(ProblemError))
+    results = ma.fields.List(
+        ma.fields.Dict(),
+        metadata={"description": "Of a batch that was undone: what came of each operation."},
+    )

@@ -41,6 +41,7 @@ _PROBLEMS = {
     422: "The request does not validate; `errors` names the fields",
     429: "Too many requests",
     500: "The server failed",
+    501: "What this needs is not installed here",
     503: "Something that the answer needs is away",
 }
 
