@@ -79,6 +79,9 @@ def publish(made: Path, target: Path) -> None:
     """
     if target.exists():
         raise BackupError(f"{target} is there already, and is not overwritten")
+    # The other files are on the disk for good already.
+    for path in (made / manifests.NAME, made) if made.is_dir() else (made,):
+        _sync(path)
     made.rename(target)
     _sync(target.parent)
 
@@ -91,7 +94,6 @@ def pack(folder: Path, target: Path) -> None:
         for path in paths:
             tar.add(path, path.relative_to(folder).as_posix(), recursive=False)
             path.unlink()
-    _sync(target)
 
 
 @contextmanager
