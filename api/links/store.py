@@ -144,30 +144,23 @@ def link_exists(
     return session.execute(statement).first() is not None
 
 
-def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
-    """Insert those whose slug, and id, are free; the links that came to be, in any order."""
-    statement = upsert(Link).on_conflict_do_nothing().returning(*_NEW)
-    made = session.execute(statement, list(rows)).all()
-    inserted = {link.id for link in made}
-    tags = [
-        {"slot": row["slot"], "link_id": row["id"], "workspace_id": row["workspace_id"], "tag": tag}
-        for row in rows
-        if row["id"] in inserted
-        for tag in row["tags"]
-    ]
-    if tags:
-        session.execute(insert(LinkTag), tags)
-    return made
-
-
 _ROW = (
     "slot id workspace_id domain slug url title tags starts_at expires_at max_clicks password_hash"
     " redirect_status forward_query enabled created_at updated_at"
 ).split()
 
 
+def _tagged(made: Any) -> Any:
+    """What to select of links that are made, which makes their tags, too: one statement for all."""
+    tagged = insert(LinkTag).from_select(
+        ["slot", "link_id", "workspace_id", "tag"],
+        select(made.c.slot, made.c.id, made.c.workspace_id, func.unnest(made.c.tags)),
+    )
+    return select(made).add_cte(tagged.cte("tagged"))
+
+
 def _insertion() -> Command:
-    """One link and its tags, in one statement."""
+    """One link and its tags."""
     columns = {name: bindparam(name, type_=getattr(Link, name).type) for name in _ROW}
     made = (
         upsert(Link)
@@ -176,21 +169,43 @@ def _insertion() -> Command:
         .returning(*_NEW, Link.slot, Link.workspace_id)
         .cte("made")
     )
-    tag = func.unnest(made.c.tags)
-    tagged = insert(LinkTag).from_select(
-        ["slot", "link_id", "workspace_id", "tag"],
-        select(made.c.slot, made.c.id, made.c.workspace_id, tag),
+    return Command(_tagged(made))
+
+
+def _insertion_of_many() -> Any:
+    names = [*_ROW, "custom"]
+    new = (
+        func.jsonb_to_recordset(cast(bindparam("rows", type_=Text), JSONB))
+        .table_valued(*(column(name, getattr(Link, name).type) for name in names), name="new")
+        .render_derived(with_types=True)
     )
-    return Command(select(made).add_cte(tagged.cte("tagged")))
+    # Sorted, so that two who want the same slugs wait for each other in turn.
+    rows = select(*(new.c[name] for name in names)).order_by(new.c.slot, new.c.domain, new.c.slug)
+    made = (
+        upsert(Link)
+        .from_select(names, rows)
+        .on_conflict_do_nothing()
+        .returning(*_NEW, Link.slot, Link.workspace_id)
+        .cte("made")
+    )
+    return _tagged(made)
 
 
 _INSERTION = _insertion()
+_INSERTION_OF_MANY = _insertion_of_many()
 
 
 def insert_link(connection: WriteOnce, row: Mapping[str, Any]) -> Sequence[Any]:
     """Insert a link if its slug, and id, are free; none where they are not."""
     custom = orjson.dumps(row["custom"]).decode()
     return connection.run(_INSERTION, **{**row, "custom": custom})
+
+
+def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
+    """Insert those whose slug, and id, are free, each with its tags; the links that came to be, in
+    any order."""
+    given = {"rows": orjson.dumps(list(rows)).decode()}
+    return session.execute(_INSERTION_OF_MANY, given).all()
 
 
 def find_holders(session: ReadSession, slugs: Sequence[tuple[int, str, str]]) -> Sequence[AnyRow]:
