@@ -17,6 +17,7 @@ import api.orphans.models
 import api.stats.models
 import api.targets.models
 import api.titles.models
+import api.transfers.erasure.models
 import api.transfers.imports.models  # noqa: F401 - imported for their tables
 from api.core.database.tables import DirectoryTable, ShardTable
 

@@ -26,9 +26,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from api.clicks.models import Click, ClickErasure
+from api.clicks.models import Click, ClickErasure, ErasedWorkspace
 from api.core.database.routing import ReadSession, WriteSession
 from api.core.database.sessions import AnyRow
+from api.core.ids import HOME_SLOT
 
 # Any constant that nothing else locks.
 _ADVISORY_LOCK = 0x65_72_61_73_65
@@ -175,6 +176,21 @@ def find_erasures(session: WriteSession, link_ids: Collection[int]) -> dict[int,
         asked, ClickErasure, (ClickErasure.slot == slot) & (ClickErasure.link_id == asked.c.id)
     )
     return dict(session.execute(query).all())
+
+
+def erase_workspace(session: WriteSession, workspace: int) -> None:
+    """Have no click of a workspace stored on this shard any more; waits for those that are."""
+    lock_out_ingest(session)
+    row = insert(ErasedWorkspace).values(slot=HOME_SLOT, workspace_id=workspace)
+    session.execute(row.on_conflict_do_nothing())
+
+
+def find_erased_workspaces(session: WriteSession, workspaces: Collection[int]) -> set[int]:
+    """Those of the workspaces that were erased; after `find_erasures`, as that one waits."""
+    query = select(ErasedWorkspace.workspace_id).where(
+        ErasedWorkspace.slot == HOME_SLOT, ErasedWorkspace.workspace_id.in_(workspaces)
+    )
+    return set(session.scalars(query))
 
 
 def upsert_erasure(

@@ -260,6 +260,8 @@ class Ingest:
                 self._counting.add_totals(session, folded.totals)
             orphans = [orphan for part in parts.values() for orphan in part.orphans]
             if orphans:
+                gone = self._erased_workspaces(session, {it.workspace_id for it in orphans})
+                orphans = [orphan for orphan in orphans if orphan.workspace_id not in gone]
                 self._counting.add_orphans(session, orphans)
         if folded.clicks:
             self._counting.after_commit(folded.clicks)
@@ -269,12 +271,21 @@ class Ingest:
         """What is left when clicks that their links' owners have erased meanwhile are left out."""
         links = {click.link_id for click in folded.clicks}
         erased = deletions.find_erasures(session, links) if links else {}
-        if not erased:
+        gone = self._erased_workspaces(session, {click.workspace_id for click in folded.clicks})
+        if not erased and not gone:
             return folded
         untils = {link: (until - _EPOCH) // _MILLISECOND for link, until in erased.items()}
-        left = [click for click in folded.clicks if click.at_ms > untils.get(click.link_id, -1)]
+        left = [
+            click
+            for click in folded.clicks
+            if click.at_ms > untils.get(click.link_id, -1) and click.workspace_id not in gone
+        ]
         log.info("%d clicks were erased before they came", len(folded.clicks) - len(left))
         return self._fold_clicks(slot, left)
+
+    @staticmethod
+    def _erased_workspaces(session: WriteSession, workspaces: Collection[int]) -> set[int]:
+        return deletions.find_erased_workspaces(session, workspaces) if workspaces else set()
 
     @staticmethod
     def _by_shard(slots: Slots, segments: dict[str, Part]) -> dict[int, dict[str, Part]]:

@@ -96,3 +96,14 @@ class ClickErasure(ShardTable):
             postgresql_where=text("finished_at IS NULL"),
         ),
     )
+
+
+class ErasedWorkspace(ShardTable):
+    """A workspace that was erased; kept, so that no click of it comes back. `slot` is any slot of
+    the shard."""
+
+    __tablename__ = "erased_workspaces"
+
+    slot: Mapped[int] = mapped_column(SmallInteger, primary_key=True, autoincrement=False)
+    workspace_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    erased_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.now())

@@ -14,6 +14,7 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import SecurityWarning
 from celery.signals import setup_logging
 
+from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.dependencies import Dependency, dependencies
 from api.core.errors import Unavailable
@@ -30,7 +31,9 @@ from api.jobs.queue import JobQueue
 from api.jobs.traced import continuing
 from api.services import management_services
 from api.targets.known import KnownRules
+from api.targets.service import BlockedTargets
 from api.titles.service import TitleFetcher
+from api.transfers.erasure.work import Eraser
 from config.logging import quieten
 from config.settings import Settings
 
@@ -42,6 +45,7 @@ _CONNECT_SECONDS = 5.0
 _LOOK_SECONDS = 60.0
 # Somebody may be waiting for one.
 _LOOK_FOR_IMPORTS_SECONDS = 5.0
+_ERASE_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
 _COUNT_SECONDS = 5.0
 _PATIENCE_SECONDS = 60.0
@@ -77,6 +81,7 @@ class JobWorker:
         patient = settings.patient(settings.ingest_statement_timeout_seconds)
         self._bulk = Database(patient)
         self._imports = make_loader(patient, self._bulk, jobs)
+        self._eraser = make_eraser(settings, self._db)
         self._stopping = threading.Event()
         tasks = {FETCH_TITLE: self._fetch_title, LOAD_IMPORT: self._load_import}
         for name, task in tasks.items():
@@ -100,6 +105,7 @@ class JobWorker:
             threading.Thread(
                 target=self._look, args=(lost,), name=f"{lost.what}-clock", daemon=True
             ).start()
+        threading.Thread(target=self._erase, name="erasures", daemon=True).start()
         threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
         if self._settings.measures:
             threading.Thread(target=self._count, name="job-count", daemon=True).start()
@@ -159,6 +165,18 @@ class JobWorker:
             else:
                 log.debug("title of link %s: %s", link_id, outcome)
 
+    def _erase(self) -> None:
+        # Who is told to stop leaves it where it is: the next one goes on.
+        while not self._stopping.wait(_ERASE_SECONDS):
+            try:
+                for _ in self._eraser.work():
+                    if self._stopping.is_set():
+                        return
+            except Unavailable as error:
+                log.debug("workspaces are erased later: %s", error)
+            except Exception:
+                log.exception("a workspace could not be erased, and is tried again")
+
     def _load_import(self, import_id: str) -> None:
         with self._meter.job(LOAD_IMPORT) as run:
             try:
@@ -199,6 +217,14 @@ def make_fetcher(
         size_bytes=_PAGE_BYTES,
     )
     return TitleFetcher(db, links, reader, jobs.fetch_titles)
+
+
+def make_eraser(settings: Settings, db: Database) -> Eraser:
+    """What erases workspaces."""
+    evictions = Evictions(settings.redis_url, settings.redis_timeout_seconds)
+    secret = settings.resolved_secret_key()
+    blocked = BlockedTargets(db, evictions, KnownRules(db, evictions), secret)
+    return Eraser(db, evictions, AuditLog(db, secret), blocked)
 
 
 def _broker_of(settings: Settings) -> Dependency:

@@ -13,7 +13,7 @@ from api.core.ids import new_id
 from api.core.pagination import Cursors
 from api.targets import store
 from api.targets.known import EVICTION_KEY, KnownRules
-from api.targets.rules import INSTALLATION, PATTERN, Rule
+from api.targets.rules import INSTALLATION, PATTERN, Block, Rule
 from api.targets.store import rule_of
 
 __all__ = ["AlreadyBlocked", "BlockedTargets", "TooManyRules", "rule_of"]
@@ -21,6 +21,7 @@ __all__ = ["AlreadyBlocked", "BlockedTargets", "TooManyRules", "rule_of"]
 log = logging.getLogger(__name__)
 
 _DIRECTORY_SLOT = 0
+_GONE = 410
 # Every process holds all rules, and asks each link that it loads for each pattern.
 _MOST_OF_INSTALLATION = (100_000, 1_000)
 _MOST_OF_WORKSPACE = (1_000, 100)
@@ -139,6 +140,23 @@ class BlockedTargets:
             if removed:
                 store.note_change(session, owner)
         return removed
+
+    @staticmethod
+    def stop_links(session: WriteSession, workspace: int) -> None:
+        """Have no link of a workspace lead anywhere any more; within a transaction, after which
+        `tell` is called."""
+        store.lock_changes(session)
+        everything = Rule(PATTERN, "*", Block(_GONE, None))
+        store.insert_rules(session, workspace, [(new_id(_DIRECTORY_SLOT), everything)])
+        store.note_change(session, workspace)
+
+    @staticmethod
+    def forget(session: WriteSession, workspace: int) -> int:
+        """Delete all rules of a workspace, which is no more; how many. Then as for `stop_links`."""
+        store.lock_changes(session)
+        deleted = store.delete_all(session, workspace)
+        store.note_change(session, workspace)
+        return deleted
 
     def tell(self) -> None:
         """Have every process read the change; this one before the caller is answered."""

@@ -144,6 +144,11 @@ def delete_values(session: WriteSession, owner: int, kind: str, values: Sequence
     ).rowcount
 
 
+def delete_all(session: WriteSession, owner: int) -> int:
+    """Delete all rules of an owner; how many there were."""
+    return session.execute(delete(_RULES).where(_Rule.owner_id == owner)).rowcount
+
+
 _NOTE = text(
     """
     INSERT INTO target_rule_changes AS held (owner_id, version, rules)

@@ -42,6 +42,9 @@ from api.stats.cached import StatsCache
 from api.stats.service import StatsService
 from api.targets import routes as targets_routes
 from api.targets.service import BlockedTargets
+from api.transfers.erasure import routes as erasure_routes
+from api.transfers.erasure.certificate import Certificates
+from api.transfers.erasure.service import ErasureService
 from api.transfers.exports import routes as exports_routes
 from api.transfers.imports import routes as imports_routes
 from api.wiring.exports import add_exports
@@ -66,6 +69,7 @@ _MODULES = (
     limits_routes,
     exports_routes,
     imports_routes,
+    erasure_routes,
 )
 
 
@@ -178,6 +182,11 @@ def _add_oauth(parts: Parts, people: People, audit: AuditLog) -> None:
     audit.names.ask("user", people.users.email_of)
     audit.names.ask("client", oauth.clients.name_of)
     parts.offer(*oauth.services())
+    blocked = BlockedTargets(parts.db, parts.evictions, parts.blocked, parts.secret)
+    parts.offer(
+        ErasureService(parts.db, parts.evictions, oauth.revocations, blocked),
+        Certificates(oauth.keys, parts.settings.public_url),
+    )
     parts.app.extensions["signpost.authenticator"] = by_form(
         people.identity.authenticate, oauth.verifier, oauth.outside
     )

@@ -9,7 +9,7 @@ import itertools
 import json
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from flask import Flask
@@ -76,6 +76,12 @@ class Stage:
         answer = self.owner.post(path, body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json or {})
+
+    def erased(self) -> tuple[Caller, str]:
+        """An owner of another workspace, and the path at which its erasure is asked for."""
+        made = self.make("/workspaces", {"name": "Old", "key_name": "Last"})
+        owner = replace(self.owner, workspace_id=int(made["id"]), key=made["key"])
+        return owner, f"/workspaces/{made['id']}/erasure"
 
     def import_rows(self) -> TestResponse:
         """An import of as many rows as there are things."""
@@ -158,6 +164,16 @@ def _batch(stage: Stage) -> Call:
         *({"op": "delete", "id": each} for each in deleted),
     ]
     return stage.post("/links/batch", {"operations": operations})
+
+
+def _erase(stage: Stage) -> Call:
+    owner, path = stage.erased()
+    return lambda: owner.post(path, {"name": "Old"})
+
+
+def _erasure(stage: Stage) -> Call:
+    asked = _erase(stage)().headers["Location"]
+    return lambda: stage.app.test_client().get(asked)
 
 
 def _accept(stage: Stage) -> Call:
@@ -284,6 +300,8 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
             f"/domains/{it.make('/domains', {'host': _new_name() + '.example'})['id']}"
         ),
     ),
+    "erasures.erase_workspace": (20, _erase),
+    "erasures.get_erasure": (1, _erasure),
     "identity.list_workspaces": (1, lambda it: it.get("/workspaces")),
     "identity.create_workspace": (4, lambda it: it.post("/workspaces", {"name": "New"})),
     "identity.get_workspace": (1, lambda it: it.get(f"/workspaces/{it.owner.workspace_id}")),

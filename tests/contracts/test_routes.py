@@ -20,6 +20,7 @@ PUBLIC = {
     "docs.docs",
     "docs.docs_with_slash",
     "docs.openapi",
+    "erasures.get_erasure",  # asks for a token of its own
     "members.accept_invitation",  # asks for a token of its own
     "oauth.jwks",
     "oauth.server_metadata",

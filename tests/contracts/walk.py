@@ -16,7 +16,7 @@ from api.operations.openapi import describe
 
 API = "/api/v1"
 # What stands in a path where it is not an id.
-TEXTS = {"slug": "walk", "name": "docs.js"}
+TEXTS = {"slug": "walk", "name": "docs.js", "token": "walk"}
 
 
 @dataclass(frozen=True)
