@@ -7,15 +7,21 @@ from collections.abc import Iterator
 from prometheus_client.metrics_core import Metric
 
 from api.core.metrics.families import Told, counter, gauge
+from api.identity.service import IdentityService
 from api.links.schemas import Presenter
 from api.links.service import LinkService
+from api.stats.service import StatsService
+from api.transfers.archives.service import ArchiveService
 from api.transfers.exports.places import Limits, Places
 from api.transfers.exports.service import ExportService
 from api.wiring.parts import Parts
 
+# Before PostgreSQL ends the transaction of somebody who stands still, he is cut off.
+_IDLE_MARGIN_SECONDS = 10.0
 
-def add_exports(parts: Parts, links: LinkService) -> None:
-    """Offer exports, which end when the process is told to stop."""
+
+def add_exports(parts: Parts, links: LinkService, identity: IdentityService) -> None:
+    """Offer exports and archives, which end when the process is told to stop."""
     settings = parts.settings
     places = Places(
         Limits(
@@ -36,7 +42,15 @@ def add_exports(parts: Parts, links: LinkService) -> None:
             places,
             parts.secret,
             stuck_seconds=settings.export_stuck_seconds,
-        )
+        ),
+        ArchiveService(
+            parts.db,
+            identity,
+            StatsService(parts.db, links),
+            presenter.short_url,
+            places,
+            idle_seconds=settings.export_stuck_seconds + _IDLE_MARGIN_SECONDS,
+        ),
     )
 
 

@@ -42,6 +42,7 @@ from api.stats.cached import StatsCache
 from api.stats.service import StatsService
 from api.targets import routes as targets_routes
 from api.targets.service import BlockedTargets
+from api.transfers.archives import routes as archives_routes
 from api.transfers.erasure import routes as erasure_routes
 from api.transfers.erasure.certificate import Certificates
 from api.transfers.erasure.service import ErasureService
@@ -70,6 +71,7 @@ _MODULES = (
     exports_routes,
     imports_routes,
     erasure_routes,
+    archives_routes,
 )
 
 
@@ -91,7 +93,7 @@ def add_management(parts: Parts) -> None:
     parts.offer(people.identity, people.users, people.members, people.invitations)
     _add_links(parts, management.links)
     _add_live(parts, management.links)
-    add_exports(parts, management.links)
+    add_exports(parts, management.links, people.identity)
     add_imports(parts, jobs)
     _add_oauth(parts, people, audit)
     _add_limits(parts, management.plans)

@@ -300,6 +300,10 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
             f"/domains/{it.make('/domains', {'host': _new_name() + '.example'})['id']}"
         ),
     ),
+    "archives.archive_workspace": (
+        1,
+        lambda it: it.get(f"/workspaces/{it.owner.workspace_id}/archive"),
+    ),
     "erasures.erase_workspace": (20, _erase),
     "erasures.get_erasure": (1, _erasure),
     "identity.list_workspaces": (1, lambda it: it.get("/workspaces")),

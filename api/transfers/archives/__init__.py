@@ -1,0 +1,1 @@
+"""Everything of a workspace as one archive, made while it is sent."""
