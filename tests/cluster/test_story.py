@@ -205,6 +205,7 @@ def go_on_without_a_node(
         assert follow(server, made["slug"])[0] == 302
         for path in ("/links", "/stats?from=2026-04-01&to=2026-04-02"):
             assert server.call(key, "GET", path)[0] == 200
+        seconds_until(lambda: readiness(server)["status"] == "degraded", 5)  # noqa: B023
         report = readiness(server)
         assert (report["code"], report["status"]) == (200, "degraded")
         assert report["checks"]["redis"]["nodes"] == [f"127.0.0.1:{port}"]

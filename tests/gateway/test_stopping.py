@@ -43,6 +43,7 @@ def test_connections_that_wait_to_be_accepted_are_served(system: System) -> None
             assert connection.recv(65_536).startswith(b"HTTP/1.1 401 ")
     server.stop()
     server.begin()
+    server.wait()
 
 
 def test_idle_connections_are_served_for_longer_than_the_gateway_keeps_them(
@@ -64,3 +65,4 @@ def test_idle_connections_are_served_for_longer_than_the_gateway_keeps_them(
         server.process.wait(worker.LAST_REQUEST_SECONDS + 6)
         assert silent.recv(1) == b""
     server.begin()
+    server.wait()
