@@ -9,9 +9,11 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,6 +22,7 @@ from sqlalchemy.engine import make_url
 
 from api.core.database.backups import folder as folders
 from api.core.database.backups import manifest as manifests
+from api.core.database.backups import point
 from api.core.database.backups.errors import Busy
 from api.core.database.backups.point import take_point
 from api.core.database.backups.servers import drop_database
@@ -204,9 +207,9 @@ def test_who_writes_is_waited_for_and_no_longer_than_they_would_wait(
             why.append(reason)
             writer.rollback()
 
-        with take_point(both, 30, on_busy) as point:
+        with take_point(both, 30, on_busy) as taken:
             caller.create_link()
-        assert point.tries == 2
+        assert taken.tries == 2
         assert len(why) == 1
     with shards.engines["main"].connect() as chore:
         chore.execute(text("LOCK TABLE links IN SHARE UPDATE EXCLUSIVE MODE"))
@@ -215,6 +218,44 @@ def test_who_writes_is_waited_for_and_no_longer_than_they_would_wait(
         connection.execute(_MOVE)
     assert "resume or abort" in office.run("backup", "--to", office.place, status=1)
     assert list(office.place.iterdir()) == []
+
+
+def test_snapshots_are_of_one_moment_however_late_one_of_them_is_taken(
+    shards: Shards, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number is written to `main`, then to `second`, then the next one; without a pause."""
+    both = [Peer(name, str(engine.url)) for name, engine in shards.engines.items()]
+    for engine in shards.engines.values():
+        with engine.begin() as connection:
+            connection.execute(text("CREATE TABLE chain AS SELECT 0 AS number"))
+    stopped, written = threading.Event(), [0]
+
+    def write() -> None:
+        while not stopped.is_set():
+            written[0] += 1
+            for engine in shards.engines.values():
+                with engine.begin() as connection:
+                    connection.execute(text(f"UPDATE chain SET number = {written[0]}"))
+
+    def read_late(name: str, *arguments: Any) -> Any:
+        time.sleep(0.3 if name == "second" else 0.0)
+        return read_from_now_on(name, *arguments)
+
+    read_from_now_on = point._read_from_now_on
+    monkeypatch.setattr(point, "_read_from_now_on", read_late)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        wait_until(lambda: written[0] > 10)
+        with take_point(both, 30) as found:
+            there = written[0]
+            wait_until(lambda: written[0] > there + 10)
+            query = text("SELECT number FROM chain")
+            main, second = (it.connection.scalar(query) for it in found.snapshots)
+            assert main - second in (0, 1)
+    finally:
+        stopped.set()
+        writer.join()
 
 
 def test_what_is_there_is_replaced_only_on_demand_and_kept(shards: Shards, office: Office) -> None:
