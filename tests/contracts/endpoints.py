@@ -363,7 +363,7 @@ ENDPOINTS: dict[str, tuple[int, Callable[[Stage], Call]]] = {
     "imports.create_import": (6, lambda it: it.import_rows),
     "imports.list_imports": (1, lambda it: it.get("/imports?limit=200")),
     "imports.get_import": (1, lambda it: it.get(f"/imports/{it.imported()}")),
-    "imports.list_import_outcomes": (2, lambda it: it.get(f"/imports/{it.imported()}/outcomes")),
+    "imports.stream_import_outcomes": (2, lambda it: it.get(f"/imports/{it.imported()}/outcomes")),
     "imports.watch_import": (2, lambda it: it.get(f"/imports/{it.imported()}/events")),
     "imports.delete_import": (2, lambda it: it.delete(f"/imports/{it.imported()}")),
     "limits.get_usage": (0, lambda it: it.get("/usage")),

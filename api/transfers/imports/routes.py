@@ -116,7 +116,7 @@ def get_import(import_id: int) -> Response:
 @blueprint.takes_query(OUTCOME_QUERY)
 @blueprint.answers(200, content_types=(NDJSON,), description="An object a row, in their order")
 @blueprint.fails(404)
-def list_import_outcomes(import_id: int, query: dict[str, Any]) -> Response:
+def stream_import_outcomes(import_id: int, query: dict[str, Any]) -> Response:
     """Stream what became of each row, as far as it is known"""
     imports = _imports()
     row = imports.get_import(principal().workspace_id, import_id)
