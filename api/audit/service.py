@@ -64,14 +64,16 @@ class AuditLog:
         """
         if not events:
             return True
-        rows = [self._row_of(event) for event in events]
+        # Once for all: a batch of links has a thousand.
+        facts = self._request_facts()
+        rows = [self._row_of(event, facts) for event in events]
         try:
             self._insert(rows)
         except Exception as error:
             self.lost += len(rows)
             for row in rows:
-                facts = orjson.dumps(row, default=str).decode()
-                log.error("an audit event was not written (%s): %s", _reason(error), facts)
+                told = orjson.dumps(row, default=str).decode()
+                log.error("an audit event was not written (%s): %s", _reason(error), told)
             return False
         return True
 
@@ -137,10 +139,12 @@ class AuditLog:
                 if not tries_left:
                     raise
 
-    def _row_of(self, event: AuditEvent) -> dict[str, Any]:
+    def _row_of(
+        self, event: AuditEvent, request_facts: tuple[str | None, str | None]
+    ) -> dict[str, Any]:
         address, request_id = event.address, event.request_id
         if address is None and request_id is None:
-            address, request_id = self._request_facts()
+            address, request_id = request_facts
         via, target = event.via or _NOTHING, event.target or _NOTHING
         return {
             "workspace_id": event.workspace_id,

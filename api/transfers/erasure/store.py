@@ -36,8 +36,6 @@ DIRECTORY = METADATA["directory"].tables
 
 # Rows that a link has, whose own keys name it.
 OF_LINKS = ("link_tags", "title_fetches", "link_totals", "click_erasures")
-# What goes as soon as an erasure is asked for: who may do anything.
-OF_PEOPLE = ("oauth_grants", "oauth_clients", "invitations", "memberships", "api_keys")
 
 # From subject to subject: each step is one descent of the index, see `api.clicks.deletions`.
 _COUNTED = text(
