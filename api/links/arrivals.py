@@ -24,7 +24,7 @@ from api.links.placing import TRIES, Origin, Place, own_ids, place_of, placed
 from api.links.service import SlugTaken
 
 CREATED, EXISTS, OVERWRITTEN, FAILED = "created", "exists", "overwritten", "failed"
-_ELSEWHERE = ("created_at", "clicks", "last_clicked_at", "password_hash")
+_ELSEWHERE = ("created_at", "clicks", "last_clicked_at", "password_hash", "has_password")
 
 
 class Arrival(NamedTuple):
@@ -149,6 +149,9 @@ class LinkArrivals:
             except Invalid as error:
                 run.fates[arrival.number] = Fate(FAILED, error=error)
                 continue
+            if fields.get("has_password"):
+                # Open, it would show to all what it has hidden.
+                values["enabled"] = False
             clicks = fields.get("clicks", 0)
             run.values[arrival.number] = values | {
                 "password_hash": fields.get("password_hash"),
@@ -323,6 +326,10 @@ def _changes_of(run: _Run, group: _Group, link: AnyRow) -> dict[str, Any]:
         values |= {
             column: row[column] for name, column in _COLUMNS.items() if name in arrival.fields
         }
+        if arrival.fields.get("has_password") and not link.has_password:
+            values["enabled"] = False
+        elif arrival.fields.get("has_password") and "state" in arrival.fields:
+            values["enabled"] = draft_of(arrival.fields).state == "active"
     custom = values.pop("custom", None)
     complete = settled(link, values)
     return complete if custom is None else complete | {"custom": custom}

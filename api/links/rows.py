@@ -94,7 +94,7 @@ _NUMBERS = ("max_clicks", "clicks", "redirect_status")
 
 
 def read_row(document: Any) -> dict[str, Any]:
-    """The values of a row, as its schema says.
+    """The values of a row, as its schema says; `has_password` where there is one that is not told.
 
     Raises:
         Invalid: with one error per field, each named by its JSON pointer.
@@ -104,6 +104,8 @@ def read_row(document: Any) -> dict[str, Any]:
         if isinstance(document, dict):
             document = {name: it for name, it in document.items() if name not in IGNORED}
         values = load(_LOADER, document)
+    if document.get("has_password") is True and not values.get("password"):
+        values["has_password"] = True  # one that is not told
     for name in _PAST:
         moment = values.get(name)
         if moment is not None and moment > datetime.now(UTC) + _SLACK:

@@ -96,6 +96,25 @@ def test_password_is_kept_as_a_hash_and_nowhere_as_it_is(importer: Importer, db:
     assert Visitor(importer.caller.app).unlock(link, "open it").status_code == 303
 
 
+@pytest.mark.parametrize("password", [None, "open it"])
+def test_link_whose_password_is_not_told_is_opened_to_nobody(
+    importer: Importer, password: str | None
+) -> None:
+    rows = [
+        {"url": "https://example.com/", "slug": name(), "state": "active", "has_password": True}
+        for _ in range(2)
+    ]
+    # The second is there already, with or without one.
+    importer.caller.create_link(slug=rows[1]["slug"], password=password)
+    importer.run(rows, "conflict=overwrite")
+    made, kept = [
+        next(link for link in importer.links() if link["slug"] == row["slug"]) for row in rows
+    ]
+    assert (made["state"], made["has_password"]) == ("disabled", False)
+    assert kept["has_password"] is (password is not None)
+    assert kept["state"] == ("active" if password else "disabled")
+
+
 def test_row_that_fails_stops_no_other_and_tells_why_and_where(
     importer: Importer, other: Importer
 ) -> None:
