@@ -1,0 +1,1 @@
+"""What `bench/transfers` is made of: links and clicks by the million, in and out."""
