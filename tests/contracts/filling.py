@@ -166,6 +166,15 @@ _FILLINGS = {
         SELECT n, chunk, chunk * 1000, 1000, '' FROM generate_series(1, 5000) AS n,
             generate_series(0, 9) AS chunk
     """,
+    "workspace_erasures": """
+        INSERT INTO workspace_erasures (workspace_id, token_hash, finished_at)
+        SELECT n + 1000000, sha256(n::text::bytea), CASE WHEN n % 50 > 0 THEN now() END
+        FROM generate_series(1, 5000) AS n
+    """,
+    "erased_workspaces": """
+        INSERT INTO erased_workspaces (slot, workspace_id)
+        SELECT :home, n + 1000000 FROM generate_series(1, 5000) AS n
+    """,
     "oauth_clients": """
         INSERT INTO oauth_clients (id, workspace_id, client_id, name, redirect_uris, grant_types,
                                    scopes)

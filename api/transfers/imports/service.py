@@ -99,7 +99,7 @@ class ImportService:
             TooManyRequests: the workspace has as many imports at work as it may.
         """
         if self._offer is None:
-            raise Unavailable("Imports need REDIS_URL or AMQP_URL, of which there is none.", 60)
+            raise Unavailable("Imports need a queue of jobs, of which there is none here.", 60)
         receiver = secrets.randbelow(MAX_ID)
         with self._db.write_directory() as session:
             store.lock_imports(session, workspace)
