@@ -46,6 +46,8 @@ def test_no_event_can_be_changed_or_deleted(
     with pytest.raises(ProgrammingError, match="append-only"), db.write_directory() as session:
         # In the mode of a replica ordinary triggers are silent.
         session.execute(text(f"SET LOCAL session_replication_role = {mode}"))
+        # While a workspace is erased its events may go, and statements that find none are taken.
+        session.execute(text("UPDATE workspace_erasures SET finished_at = now()"))
         session.execute(text(statement))
     assert caller.get("/audit-events").json == told
 

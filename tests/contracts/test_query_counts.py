@@ -16,9 +16,11 @@ from tests.contracts.endpoints import ENDPOINTS, Stage
 from tests.statements import Statement, recorded
 
 FEW, MANY = 3, 30
-# Asked for once in some seconds, by whoever comes then: which key it is, which plan, which shard.
+# Asked for once in some seconds, or when it has changed, by whoever comes then: which key it is,
+# which plan, which shard, which targets are blocked.
 REMEMBERED = re.compile(
     r"WHERE api_keys\.key_hash|SELECT workspaces\.plan|FROM (slot_map|shards|slots)\b"
+    r"|WHERE target_rule_changes\.version >=|WHERE target_rules\.owner_id = %\(owner\)s"
 )
 
 

@@ -20,13 +20,13 @@ def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_each_level_is_quicker_than_the_one_behind_it() -> None:
+def test_what_a_process_knows_is_the_quickest() -> None:
     done = bench("--links", "2000", "--asked", "500", "--json")
 
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    medians = [figures[level]["p50"] for level in ("process", "shared", "database")]
-    assert medians == sorted(medians)
+    medians = {level: figures[level]["p50"] for level in ("process", "shared", "database")}
+    assert min(medians, key=medians.__getitem__) == "process"
     assert 0 < figures["redis_bytes_per_link"] < 2_000
 
 

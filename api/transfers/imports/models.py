@@ -11,10 +11,7 @@ from sqlalchemy import (
     DateTime,
     ForeignKey,
     Index,
-    Integer,
     LargeBinary,
-    SmallInteger,
-    String,
     Text,
     func,
     text,
@@ -23,7 +20,6 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from api.core.database.tables import DirectoryTable
-from api.core.idempotency import MAX_KEY_LENGTH
 
 
 class Import(DirectoryTable):
@@ -33,7 +29,7 @@ class Import(DirectoryTable):
 
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     workspace_id: Mapped[int] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
-    idempotency_key: Mapped[str | None] = mapped_column(String(MAX_KEY_LENGTH))
+    idempotency_key: Mapped[str | None] = mapped_column(Text)
     format: Mapped[str] = mapped_column(Text)
     conflict: Mapped[str] = mapped_column(Text)
     dry_run: Mapped[bool] = mapped_column()
@@ -45,7 +41,7 @@ class Import(DirectoryTable):
     digest: Mapped[bytes] = mapped_column(LargeBinary(16))
     # The names of the columns of CSV.
     header: Mapped[list[str] | None] = mapped_column(JSONB)
-    chunks: Mapped[int] = mapped_column(Integer, server_default="0")
+    chunks: Mapped[int] = mapped_column(BigInteger, server_default="0")
     # Who receives; another connection that goes on with the body takes it over.
     receiver: Mapped[int | None] = mapped_column(BigInteger)
     received_at: Mapped[datetime] = mapped_column(
@@ -54,9 +50,9 @@ class Import(DirectoryTable):
     # What generated slugs are made of: the same ones, however often a chunk is loaded.
     seed: Mapped[bytes] = mapped_column(LargeBinary(16))
     # Chunks that are loaded, and those that somebody has begun to load.
-    loaded: Mapped[int] = mapped_column(Integer, server_default="0")
-    begun: Mapped[int] = mapped_column(Integer, server_default="0")
-    tries: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    loaded: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    begun: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    tries: Mapped[int] = mapped_column(BigInteger, server_default="0")
     loaded_rows: Mapped[int] = mapped_column(BigInteger, server_default="0")
     created: Mapped[int] = mapped_column(BigInteger, server_default="0")
     existing: Mapped[int] = mapped_column(BigInteger, server_default="0")
@@ -112,8 +108,8 @@ class ImportChunk(DirectoryTable):
     import_id: Mapped[int] = mapped_column(
         ForeignKey("imports.id", ondelete="CASCADE"), primary_key=True
     )
-    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     first_row: Mapped[int] = mapped_column(BigInteger)
-    rows: Mapped[int] = mapped_column(Integer)
+    rows: Mapped[int] = mapped_column(BigInteger)
     staged: Mapped[bytes | None] = mapped_column(LargeBinary)
     outcomes: Mapped[bytes | None] = mapped_column(LargeBinary)

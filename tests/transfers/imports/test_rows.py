@@ -81,6 +81,8 @@ def outcome(read: Any, document: Any) -> Any:
         return error.extra["errors"]
 
 
+# Threads that other tests have left may use `random` meanwhile.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module")
 @given(DOCUMENTS | LIKELY | VALUES)
 @settings(max_examples=400)
 @example({"url": "https://example.com/", "metadata": {"a": {"b": {"c": {"d": {"e": {}}}}}}})

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
@@ -16,13 +14,13 @@ depends_on = None
 _NOW = sa.text("now()")
 
 
-def _count(name: str, kind: type[sa.Integer] = sa.BigInteger) -> sa.Column[int]:
-    return sa.Column(name, kind(), server_default="0", nullable=False)
+def _count(name: str) -> sa.Column[int]:
+    return sa.Column(name, sa.BigInteger(), server_default="0", nullable=False)
 
 
 def _moment(
     name: str, *, nullable: bool = True, default: sa.TextClause | None = None
-) -> sa.Column[datetime]:
+) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable, server_default=default)
 
 
@@ -31,7 +29,7 @@ def upgrade() -> None:
         "imports",
         sa.Column("id", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("workspace_id", sa.BigInteger(), nullable=False),
-        sa.Column("idempotency_key", sa.String(255), nullable=True),
+        sa.Column("idempotency_key", sa.Text(), nullable=True),
         sa.Column("format", sa.Text(), nullable=False),
         sa.Column("conflict", sa.Text(), nullable=False),
         sa.Column("dry_run", sa.Boolean(), nullable=False),
@@ -41,13 +39,13 @@ def upgrade() -> None:
         _count("size_bytes"),
         sa.Column("digest", sa.LargeBinary(16), nullable=False),
         sa.Column("header", postgresql.JSONB(), nullable=True),
-        _count("chunks", sa.Integer),
+        _count("chunks"),
         sa.Column("receiver", sa.BigInteger(), nullable=True),
         _moment("received_at", nullable=False, default=_NOW),
         sa.Column("seed", sa.LargeBinary(16), nullable=False),
-        _count("loaded", sa.Integer),
-        _count("begun", sa.Integer),
-        _count("tries", sa.SmallInteger),
+        _count("loaded"),
+        _count("begun"),
+        _count("tries"),
         _count("loaded_rows"),
         _count("created"),
         _count("existing"),
@@ -101,9 +99,9 @@ def upgrade() -> None:
     op.create_table(
         "import_chunks",
         sa.Column("import_id", sa.BigInteger(), nullable=False),
-        sa.Column("number", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("first_row", sa.BigInteger(), nullable=False),
-        sa.Column("rows", sa.Integer(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("staged", sa.LargeBinary(), nullable=True),
         sa.Column("outcomes", sa.LargeBinary(), nullable=True),
         sa.ForeignKeyConstraint(

@@ -11,11 +11,6 @@ down_revision = "0011_directory"
 branch_labels = None
 depends_on = None
 
-_REFUSE = """
-    RAISE EXCEPTION 'audit_events is append-only: % is refused', TG_OP
-        USING ERRCODE = 'insufficient_privilege';
-"""
-
 
 def upgrade() -> None:
     op.create_table(
@@ -43,7 +38,7 @@ def upgrade() -> None:
         postgresql_where=sa.text("finished_at IS NULL"),
     )
     op.execute(
-        f"""
+        """
         CREATE OR REPLACE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             IF TG_OP = 'DELETE' AND TG_LEVEL = 'STATEMENT' THEN
@@ -58,7 +53,8 @@ def upgrade() -> None:
                     RETURN OLD;
                 END IF;
             END IF;
-            {_REFUSE}
+            RAISE EXCEPTION 'audit_events is append-only: % is refused', TG_OP
+                USING ERRCODE = 'insufficient_privilege';
         END
         $$
         """
@@ -74,10 +70,11 @@ def upgrade() -> None:
 def downgrade() -> None:
     op.execute("DROP TRIGGER audit_events_stay_each ON audit_events")
     op.execute(
-        f"""
+        """
         CREATE OR REPLACE FUNCTION audit_events_stay() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
-            {_REFUSE}
+            RAISE EXCEPTION 'audit_events is append-only: % is refused', TG_OP
+                USING ERRCODE = 'insufficient_privilege';
         END
         $$
         """
