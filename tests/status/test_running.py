@@ -120,7 +120,8 @@ def test_traffic_of_both_hosts_adds_up(
             if name.startswith(beginning)
         )
 
-    wait_until(lambda: more("redirects.") == 42 and more("calls.") >= 12, 15)
+    wait_until(lambda: more("redirects.") == 42 and more("clicks_recorded") == 40, 15)
+    wait_until(lambda: more("calls.2xx") >= 10 and more("calls.4xx") == 2, 15)
     # The first visit of each host is read from further away than those after it.
     assert more("redirects.prepared") >= 30
     assert more("redirects.missing") == 2

@@ -233,7 +233,7 @@ def test_without_a_broker_for_jobs_imports_are_refused(
     app = create_app(Settings.load(environ | {"REDIS_URL": broker}))
     answer = replace(importer, caller=replace(importer.caller, app=app)).send(ROWS[:1])
     assert answer.status_code == 503
-    assert "AMQP_URL" in (answer.json or {})["detail"]
+    assert "queue of jobs" in (answer.json or {})["detail"]
 
 
 def test_imports_at_a_time_are_bounded(importer: Importer, monkeypatch: pytest.MonkeyPatch) -> None:
