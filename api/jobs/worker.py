@@ -47,6 +47,7 @@ _LOOK_SECONDS = 60.0
 _LOOK_FOR_IMPORTS_SECONDS = 5.0
 _ERASE_SECONDS = 5.0
 _BEAT_SECONDS = 1.0
+_PARTING_SECONDS = 2.0
 _COUNT_SECONDS = 5.0
 _PATIENCE_SECONDS = 60.0
 
@@ -106,7 +107,8 @@ class JobWorker:
                 target=self._look, args=(lost,), name=f"{lost.what}-clock", daemon=True
             ).start()
         threading.Thread(target=self._erase, name="erasures", daemon=True).start()
-        threading.Thread(target=self._live, name="heartbeat", daemon=True).start()
+        living = threading.Thread(target=self._live, name="heartbeat", daemon=True)
+        living.start()
         if self._settings.measures:
             threading.Thread(target=self._count, name="job-count", daemon=True).start()
         worker: Any = self._celery.Worker(
@@ -124,6 +126,8 @@ class JobWorker:
             worker.start()
         finally:
             self._stopping.set()
+            # It takes back what it has said of this process.
+            living.join(_PARTING_SECONDS)
             self._jobs.stop()
             self._db.dispose()
             self._bulk.dispose()

@@ -154,6 +154,8 @@ def test_export_goes_on_when_its_connection_to_the_database_ends(
     check_all(reader.rows)
 
 
+# How much the kernel takes for a client that reads nothing is its own affair, and may be all.
+@pytest.mark.slow
 def test_client_that_stands_still_is_cut_off(web: Web, rich: Caller, db: Database) -> None:
     # Each field that there is: less may fit between the two as a whole.
     with opened(web, rich, f"clicks?fields={','.join(CLICK_FIELDS)}") as reader:
