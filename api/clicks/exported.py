@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple, TypeAlias
 
-from sqlalchemy import Select, Text, case, cast, func, select, text, true, tuple_
+from sqlalchemy import Select, String, Text, case, cast, func, select, text, true, tuple_
 
 from api.clicks.models import Click, ClickErasure
 from api.core.database.routing import ReadSession
@@ -18,20 +18,7 @@ from api.core.database.streaming import stream_rows
 Rows: TypeAlias = Select[*tuple[Any, ...]]
 
 _EVER = text("timestamptz '-infinity'")
-_TEXTS = (
-    "country",
-    "referrer",
-    "browser",
-    "system",
-    "device",
-    "language",
-    "utm_source",
-    "utm_medium",
-    "utm_campaign",
-    "utm_term",
-    "utm_content",
-    "address",
-)
+_TEXTS = tuple(column.name for column in Click.__table__.columns if isinstance(column.type, String))
 # What each field is selected as: a row is what is shown of a click.
 _SHOWN: dict[str, Any] = {
     "id": cast(Click.id, Text),

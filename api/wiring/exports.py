@@ -32,6 +32,7 @@ def add_exports(parts: Parts, links: LinkService, identity: IdentityService) -> 
     )
     parts.runtime.on_end_answers.append(places.end)
     parts.metrics.register(_metrics(places))
+    idle_seconds = settings.export_stuck_seconds + _IDLE_MARGIN_SECONDS
     presenter = Presenter(settings.public_url, settings.default_domain)
     parts.offer(
         ExportService(
@@ -41,7 +42,7 @@ def add_exports(parts: Parts, links: LinkService, identity: IdentityService) -> 
             presenter.short_url,
             places,
             parts.secret,
-            stuck_seconds=settings.export_stuck_seconds,
+            idle_seconds=idle_seconds,
         ),
         ArchiveService(
             parts.db,
@@ -49,7 +50,7 @@ def add_exports(parts: Parts, links: LinkService, identity: IdentityService) -> 
             StatsService(parts.db, links),
             presenter.short_url,
             places,
-            idle_seconds=settings.export_stuck_seconds + _IDLE_MARGIN_SECONDS,
+            idle_seconds=idle_seconds,
         ),
     )
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-import threading
 import time
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from api.clicks.ingest import Ingest, RawSegment
 from tests.caller import Caller
 from tests.factories.clicks import a_click, a_segment
+from tests.threads import Threads
 
 
-class Load:
+class Load(Threads):
     """Threads that write to both shards, and one that only follows links."""
 
     def __init__(self, caller: Caller, ingest: Ingest, pair: list[dict[str, Any]]) -> None:
@@ -25,36 +22,8 @@ class Load:
         self.links: dict[str, dict[str, Any]] = {}
         self.segments: list[RawSegment] = []
         self.longest_visit = self.longest_write = 0.0
-        self.wrong: list[str] = []
-        self._stopped = threading.Event()
         tasks = (self._create, self._count, self._chain, self._visit)
-        self._threads = [threading.Thread(target=self._repeat, args=(task,)) for task in tasks]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(60)
-
-    def _repeat(self, task: Callable[[int], None]) -> None:
-        for number in itertools.count():
-            if self._stopped.is_set():
-                return
-            try:
-                task(number)
-            except Exception as error:
-                self.wrong.append(f"{task.__name__}: {error!r}")
-                return
-            time.sleep(0.002)
+        super().__init__(tasks, 0.002)
 
     def _create(self, number: int) -> None:
         began = time.monotonic()

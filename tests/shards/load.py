@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from flask import Flask
 
 from tests.caller import Caller
 from tests.running import BROWSER
+from tests.threads import Threads
 
 _PAUSE_SECONDS = 0.01
 
 
-class Load:
+class Load(Threads):
     """Threads on two applications; within its context they run."""
 
     def __init__(self, caller: Caller, other: Flask) -> None:
@@ -32,41 +30,13 @@ class Load:
         self.titles: dict[str, str] = {}
         self.statuses: Counter[tuple[str, int]] = Counter()
         self.longest_write = 0.0
-        self.wrong: list[str] = []
-        self._stopped = threading.Event()
         tasks = (self._race, self._visit, self._visit, self._change, self._list, self._ask)
-        self._threads = [threading.Thread(target=self._repeat, args=(task,)) for task in tasks]
-
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stopped.set()
-        for thread in self._threads:
-            thread.join(60)
+        super().__init__(tasks, _PAUSE_SECONDS)
 
     def create(self, many: int) -> None:
         """Links to begin with."""
         for number in range(many):
             self._note(self.callers[0].create_link(slug=f"first-{number}", tags=["first"]))
-
-    def _repeat(self, task: Callable[[int], None]) -> None:
-        for number in itertools.count():
-            if self._stopped.is_set():
-                return
-            try:
-                task(number)
-            except Exception as error:
-                self.wrong.append(f"{task.__name__}: {error!r}")
-                return
-            time.sleep(_PAUSE_SECONDS)
 
     def _note(self, link: dict[str, Any]) -> None:
         self.links[link["slug"]] = link

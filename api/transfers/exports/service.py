@@ -17,9 +17,6 @@ from api.transfers.exports.places import Places
 from api.transfers.exports.reading import Reader
 from api.transfers.exports.stream import ExportStream, Peer
 
-# Before PostgreSQL ends the transaction of somebody who stands still, he is cut off.
-_IDLE_MARGIN_SECONDS = 10.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -47,7 +44,7 @@ class ExportService:
         places: Places,
         secret: bytes,
         *,
-        stuck_seconds: float,
+        idle_seconds: float,
     ) -> None:
         self._db = db
         self._links = links
@@ -55,7 +52,7 @@ class ExportService:
         self._short_url = short_url
         self._places = places
         self._cursors = Cursors(secret, "exports")
-        self._idle_seconds = stuck_seconds + _IDLE_MARGIN_SECONDS
+        self._idle_seconds = idle_seconds
 
     def export_links(self, workspace: int, which: LinkFilter, asked: Asked) -> ExportStream:
         """The links that `which` names.
