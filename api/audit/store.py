@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
     true,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 
 from api.audit.models import Event
 from api.core.database.prepared import Command, WriteOnce
@@ -45,7 +45,7 @@ def _insertion() -> Command:
 
 def _insertion_of_many() -> Command:
     given = (
-        func.jsonb_to_recordset(cast(bindparam("events", type_=Text), JSONB))
+        func.json_to_recordset(cast(bindparam("events", type_=Text), JSON))
         .table_valued(*(column(name, it.type) for name, it in _COLUMNS.items()), name="given")
         .render_derived(with_types=True)
     )

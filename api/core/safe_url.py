@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from urllib.parse import unquote_plus, urlsplit
 
@@ -15,6 +16,8 @@ MAX_URL_LENGTH = 8192
 _NEVER = frozenset({"javascript", "data", "vbscript", "blob", "file", "about", "view-source"})
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WEB_PORTS = frozenset(_DEFAULT_PORTS.values())
+# What no parser reads in another way: a name whose last label is no number.
+_PLAIN_HOST = re.compile(r"https?://((?:[a-z][a-z0-9]*\.)+[a-z]+)(?=[/?#]|\Z)")
 
 
 class TargetRules:
@@ -75,6 +78,8 @@ class TargetRules:
 
 def host_of(text: str) -> str | None:
     """The host of an address, as domains are spelled; None where it has none."""
+    if plain := _PLAIN_HOST.match(text):
+        return plain[1]
     try:
         return _plain_host(ada_url.URL(text)) or None
     except ValueError:

@@ -56,7 +56,7 @@ class LinkRules:
 
     def look_up_targets(self, urls: Iterable[str]) -> None:
         """The same of targets that links shall have."""
-        hosts = list(filter(None, map(host_of, urls)))
+        hosts = set(filter(None, map(host_of, urls)))
         if len(hosts) > 1:
             self.domains.look_up(hosts)
 

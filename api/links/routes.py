@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from flask import Response, request
@@ -19,6 +20,7 @@ from api.core.problems import problem_of
 from api.core.registry import service
 from api.links import batch
 from api.links.drafts import LinkDraft
+from api.links.plain import read_link
 from api.links.qr import CONTENT_TYPES, QrStyle, draw_qr
 from api.links.schemas import (
     BATCH_IN,
@@ -38,7 +40,8 @@ from api.links.service import LinkFilter, LinkService, etag_of
 blueprint = Blueprint("links", __name__, description="Short links")
 
 # What a batch holds.
-_OPERATION, _LINK, _PATCH = Loader(OPERATION_IN), Loader(LINK_IN), Loader(LINK_PATCH)
+_OPERATION, _PATCH = Loader(OPERATION_IN), Loader(LINK_PATCH)
+_CREATION = {"op", "link"}
 
 
 def _links() -> LinkService:
@@ -140,10 +143,10 @@ def batch_links(body: dict[str, Any]) -> Response:
         else:
             results = batch.perform(_links().writer, workspace, operations)
     except batch.BatchUndone as undone:
-        undone.extra["results"] = [_result(*each) for each in enumerate(undone.results)]
+        undone.extra["results"] = _present_results(undone.results)
         raise
     note_changes(filter(None, map(_change, operations, results)))
-    return json_response({"results": [_result(*each) for each in enumerate(results)]})
+    return json_response({"results": _present_results(results)})
 
 
 @blueprint.route("/links/<id:link_id>/qr")
@@ -193,14 +196,15 @@ def _precondition() -> Callable[[AnyRow], bool]:
 def _operation(index: int, item: dict[str, Any]) -> batch.Operation:
     place = f"/operations/{index}"
     try:
-        read = load(_OPERATION, item)
+        plain = item.keys() == _CREATION and item["op"] == "create" and type(item["link"]) is dict
+        read = item if plain else load(_OPERATION, item)
         identifier = 0 if read["op"] == "create" else _member(read, "id")
         if read["op"] == "delete":
             return batch.Delete(identifier)
         link = _member(read, "link")
         place += "/link"
         if read["op"] == "create":
-            return batch.Create(LinkDraft(**load(_LINK, link)))
+            return batch.Create(LinkDraft(**read_link(link)))
         return batch.Update(identifier, load(_PATCH, link))
     except Invalid as error:
         return batch.Unreadable(error.below(place))
@@ -224,10 +228,17 @@ def _change(operation: batch.Operation, result: batch.Result) -> Change | None:
     return None
 
 
-def _result(index: int, result: batch.Result) -> dict[str, Any]:
+def _present_results(results: Iterable[batch.Result]) -> list[dict[str, Any]]:
+    present = partial(service(Presenter).link, now=datetime.now(UTC))
+    return [_present_result(index, result, present) for index, result in enumerate(results)]
+
+
+def _present_result(
+    index: int, result: batch.Result, present: Callable[[AnyRow], dict[str, Any]]
+) -> dict[str, Any]:
     shown: dict[str, Any] = {"status": result.status}
     if result.link is not None:
-        shown["link"] = _present(result.link)
+        shown["link"] = present(result.link)
     error = result.error
     if isinstance(error, Invalid) and not result.unread:
         error = error.below(f"/operations/{index}/link")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections import namedtuple
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, TypeAlias
 
 import orjson
@@ -27,7 +29,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSON, JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -150,13 +152,14 @@ _ROW = (
 ).split()
 
 
-def _tagged(made: Any) -> Any:
-    """What to select of links that are made, which makes their tags, too: one statement for all."""
+def _tagged(made: Any, *told: Any) -> Any:
+    """What to select of links that are made, or only what shall be `told` of them; it makes their
+    tags, too: one statement for all."""
     tagged = insert(LinkTag).from_select(
         ["slot", "link_id", "workspace_id", "tag"],
         select(made.c.slot, made.c.id, made.c.workspace_id, func.unnest(made.c.tags)),
     )
-    return select(made).add_cte(tagged.cte("tagged"))
+    return select(*(told or [made])).add_cte(tagged.cte("tagged"))
 
 
 def _insertion() -> Command:
@@ -175,7 +178,7 @@ def _insertion() -> Command:
 def _insertion_of_many() -> Any:
     names = [*_ROW, "custom"]
     new = (
-        func.jsonb_to_recordset(cast(bindparam("rows", type_=Text), JSONB))
+        func.json_to_recordset(cast(bindparam("rows", type_=Text), JSON))
         .table_valued(*(column(name, getattr(Link, name).type) for name in names), name="new")
         .render_derived(with_types=True)
     )
@@ -185,14 +188,18 @@ def _insertion_of_many() -> Any:
         upsert(Link)
         .from_select(names, rows)
         .on_conflict_do_nothing()
-        .returning(*_NEW, Link.slot, Link.workspace_id)
+        .returning(Link.slot, Link.id, Link.workspace_id, Link.tags, Link.custom)
         .cte("made")
     )
-    return _tagged(made)
+    # PostgreSQL writes numbers in its own way. All else is as it was given.
+    return _tagged(made, made.c.id, func.nullif(made.c.custom, cast("{}", JSONB)))
 
 
 _INSERTION = _insertion()
 _INSERTION_OF_MANY = _insertion_of_many()
+_NEW_NAMES = [str(column.key) for column in _NEW]
+_NewLink: Any = namedtuple("_NewLink", _NEW_NAMES)  # type: ignore[misc] # known only now
+_new_values = itemgetter(*_NEW_NAMES)
 
 
 def insert_link(connection: WriteOnce, row: Mapping[str, Any]) -> Sequence[Any]:
@@ -203,9 +210,17 @@ def insert_link(connection: WriteOnce, row: Mapping[str, Any]) -> Sequence[Any]:
 
 def insert_links(session: WriteSession, rows: Sequence[Mapping[str, Any]]) -> Sequence[AnyRow]:
     """Insert those whose slug, and id, are free, each with its tags; the links that came to be, in
-    any order."""
+    the order of the rows."""
     given = {"rows": orjson.dumps(list(rows)).decode()}
-    return session.execute(_INSERTION_OF_MANY, given).all()
+    made = dict(map(tuple, session.execute(_INSERTION_OF_MANY, given)))
+    return [_new_link(row, made[row["id"]] or {}) for row in rows if row["id"] in made]
+
+
+def _new_link(row: Mapping[str, Any], custom: Mapping[str, Any]) -> Any:
+    """What would be read of a link that was just made: to send it all back would take longer."""
+    own = {"version": 1, "uses": 0, "clicks": 0, "custom": custom}
+    has = {"has_password": row["password_hash"] is not None}
+    return _NewLink._make(_new_values({**row, **own, **has}))
 
 
 def find_holders(session: ReadSession, slugs: Sequence[tuple[int, str, str]]) -> Sequence[AnyRow]:
@@ -262,7 +277,7 @@ def _changing() -> Update:
     """The change of many links, each of other columns, in one statement."""
     columns = {name: getattr(Link, name) for name in _CHANGEABLE}
     new = (
-        func.jsonb_to_recordset(cast(bindparam("changes", type_=Text), JSONB))
+        func.json_to_recordset(cast(bindparam("changes", type_=Text), JSON))
         .table_valued(
             column("slot", SmallInteger),
             column("id", BigInteger),
@@ -353,7 +368,7 @@ def mark_deleted(session: WriteSession, workspace: int, identifiers: Sequence[in
 
 
 def delete_deleted(session: WriteSession, workspace: int, identifiers: Sequence[int]) -> None:
-    """Free the slugs of deleted links."""
+    """Free the slugs of deleted links, which have no tags any more."""
     session.execute(
         delete(Link).where(
             Link.slot.in_(sorted(set(map(slot_of_id, identifiers)))),

@@ -140,7 +140,7 @@ def upgrade() -> None:
             "search",
             postgresql.TSVECTOR(),
             sa.Computed(
-                "array_to_tsvector(ARRAY['/' || workspace_id::text]) || to_tsvector('simple'::regconfig, translate(coalesce(title, '') || ' ' || slug || ' ' || url, '!\"#$%&''()*+,-./:;<=>?@[\\]^_`{|}~', repeat(' ', 32)))",
+                "array_to_tsvector(ARRAY['/' || workspace_id::text]) || to_tsvector('simple'::regconfig, regexp_replace(coalesce(title, '') || ' ' || slug || ' ' || url, '[!-/:-@[-`{-~]', ' ', 'g'))",
                 persisted=True,
             ),
             nullable=False,
