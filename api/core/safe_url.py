@@ -51,23 +51,24 @@ class TargetRules:
             url = ada_url.URL(text)
         except ValueError:
             raise Invalid.field(pointer, "Not a valid absolute URL.") from None
-        scheme = url.protocol.rstrip(":")
+        href = str(url.href)
+        scheme = href.partition(":")[0]
         if scheme not in self._schemes:
             allowed = ", ".join(sorted(self._schemes))
             raise Invalid.field(pointer, f"The scheme {scheme!r} is not allowed ({allowed}).")
-        href = str(url.href)
         if len(href) > MAX_URL_LENGTH:
             raise Invalid.field(pointer, f"Longer than {MAX_URL_LENGTH} characters when encoded.")
-        if scheme in _DEFAULT_PORTS and self._leads_back(url, scheme):
+        plain = _PLAIN_HOST.match(href)
+        host = plain[1] if plain else _plain_host(url)
+        if scheme in _DEFAULT_PORTS and self._leads_back(url, host, scheme):
             raise Invalid.field(pointer, "Leads back to a short domain of this service.")
-        if not self._allow_private and url.hostname and leads_inside(url.hostname):
+        if not self._allow_private and host and leads_inside(host):
             raise Invalid.field(
                 pointer, "Leads to a private address, or a name of a network's own."
             )
         return href
 
-    def _leads_back(self, url: ada_url.URL, scheme: str) -> bool:
-        host = _plain_host(url)
+    def _leads_back(self, url: ada_url.URL, host: str, scheme: str) -> bool:
         if host == self._own_host:
             # Another service may live at another port. Plain HTTP and HTTPS are one place: either
             # is redirected to the other.
