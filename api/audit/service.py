@@ -5,7 +5,7 @@ from __future__ import annotations
 import getpass
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,7 +17,7 @@ from api.audit import store
 from api.audit.names import Names
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
-from api.core.events import AuditEvent, Thing
+from api.core.events import AuditEvent, Change, Thing
 from api.core.ids import first_id_at, new_id
 from api.core.pagination import Cursors
 
@@ -56,23 +56,25 @@ class AuditLog:
         # Events that could not be written, of this process.
         self.lost = 0
 
-    def record(self, *events: AuditEvent) -> bool:
-        """Write events about what is committed already; False where that failed.
+    def record(self, event: AuditEvent, changes: Iterable[Change] | None = None) -> bool:
+        """Write an event about what is committed already, or one like it about each of several
+        changes; False where that failed.
 
         Then what they say stands in the log of errors, all of it: the changes were made, and
         nobody would know.
         """
-        if not events:
+        if changes is None:
+            changes = [Change(event.action, event.target)]
+        own = [_own_of(event, change, datetime.now(UTC)) for change in changes]
+        if not own:
             return True
-        # Once for all: a batch of links has a thousand.
-        facts = self._request_facts()
-        rows = [self._row_of(event, facts) for event in events]
+        shared = self._shared_of(event)
         try:
-            self._insert(rows)
+            self._insert(shared, own)
         except Exception as error:
-            self.lost += len(rows)
-            for row in rows:
-                told = orjson.dumps(row, default=str).decode()
+            self.lost += len(own)
+            for row in own:
+                told = orjson.dumps(shared | row, default=str).decode()
                 log.error("an audit event was not written (%s): %s", _reason(error), told)
             return False
         return True
@@ -127,40 +129,46 @@ class AuditLog:
                 return
             end = page[-1].id
 
-    def _insert(self, rows: Sequence[dict[str, Any]]) -> None:
+    def _insert(self, shared: Mapping[str, Any], own: Sequence[dict[str, Any]]) -> None:
         for tries_left in reversed(range(_TRIES)):
-            for row in rows:
+            for row in own:
                 row["id"] = new_id(_DIRECTORY_SLOT)
             try:
                 with self._db.write_directory_once(noted=False) as connection:
-                    store.insert_events(connection, rows)
+                    store.insert_events(connection, shared, own)
                 return
             except UniqueViolation:  # another process has made the same id
                 if not tries_left:
                     raise
 
-    def _row_of(
-        self, event: AuditEvent, request_facts: tuple[str | None, str | None]
-    ) -> dict[str, Any]:
+    def _shared_of(self, event: AuditEvent) -> dict[str, Any]:
+        """What an event says of all changes alike."""
         address, request_id = event.address, event.request_id
         if address is None and request_id is None:
-            address, request_id = request_facts
-        via, target = event.via or _NOTHING, event.target or _NOTHING
+            address, request_id = self._request_facts()
+        via = event.via or _NOTHING
         return {
-            "workspace_id": event.workspace_id,
-            "at": datetime.now(UTC),
-            "action": event.action,
             "actor_kind": event.actor.kind,
             "actor_id": event.actor.id,
             "actor_name": self.names.of(event.actor),
             "via_kind": via.kind or None,
             "via_id": via.id,
-            "target_kind": target.kind or None,
-            "target_id": target.id,
             "address": address,
             "request_id": request_id,
             "details": dict(event.details),
         }
+
+
+def _own_of(event: AuditEvent, change: Change, at: datetime) -> dict[str, Any]:
+    """What it says of one; the id comes later."""
+    target = change.target or _NOTHING
+    return {
+        "workspace_id": change.workspace_id or event.workspace_id,
+        "at": at,
+        "action": change.action,
+        "target_kind": target.kind or None,
+        "target_id": target.id,
+    }
 
 
 _NOTHING = Thing("")

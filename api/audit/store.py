@@ -45,26 +45,32 @@ def _insertion() -> Command:
 
 def _insertion_of_many() -> Command:
     given = (
-        func.json_to_recordset(cast(bindparam("events", type_=Text), JSON))
-        .table_valued(*(column(name, it.type) for name, it in _COLUMNS.items()), name="given")
+        func.json_to_recordset(cast(bindparam("own", type_=Text), JSON))
+        .table_valued(*(column(name, _COLUMNS[name].type) for name in _OWN), name="given")
         .render_derived(with_types=True)
     )
-    rows = select(*(given.c[name] for name in _COLUMNS)).select_from(given.join(_SOON, true()))
-    return Command(insert(Event).from_select(list(_COLUMNS), rows).returning(Event.id))
+    shared = {name: it for name, it in _COLUMNS.items() if name not in _OWN}
+    values = [cast(bindparam(name, type_=Text), it.type) for name, it in shared.items()]
+    rows = select(*(given.c[name] for name in _OWN), *values)
+    rows = rows.select_from(given.join(_SOON, true()))
+    return Command(insert(Event).from_select([*_OWN, *shared], rows).returning(Event.id))
 
 
+# What differs between events that are written together.
+_OWN = ("id", "workspace_id", "at", "action", "target_kind", "target_id")
 _INSERTION = _insertion()
 _INSERTION_OF_MANY = _insertion_of_many()
 
 
-def insert_events(connection: WriteOnce, events: Sequence[Mapping[str, Any]]) -> None:
-    """Append events, all of them or none."""
-    if len(events) == 1:
-        (event,) = events
-        details = orjson.dumps(event["details"]).decode()
-        connection.run(_INSERTION, **{**event, "details": details})
+def insert_events(
+    connection: WriteOnce, shared: Mapping[str, Any], own: Sequence[Mapping[str, Any]]
+) -> None:
+    """Append events, all of them or none: what they have in common, and what each has."""
+    given = {**shared, "details": orjson.dumps(shared["details"]).decode()}
+    if len(own) == 1:
+        connection.run(_INSERTION, **given, **own[0])
     else:
-        connection.run(_INSERTION_OF_MANY, events=orjson.dumps(events).decode())
+        connection.run(_INSERTION_OF_MANY, **given, own=orjson.dumps(own).decode())
 
 
 def find_events(

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 from flask import Response, current_app, g, has_request_context
 
-from api.core.events import AuditEvent, Recorder, Thing, actor_of
+from api.core.events import AuditEvent, Change, Recorder, Thing, actor_of
 from api.core.principal import Principal
 from api.core.requests import request_address
-
-
-class Change(NamedTuple):
-    """One of several things that a request has changed."""
-
-    action: str
-    target: Thing | None
-    # None: the caller's.
-    workspace_id: int | None = None
 
 
 def note_changes(changes: Iterable[Change]) -> None:
@@ -35,23 +26,10 @@ def record_request(
     """
     caller = cast(Principal, g.principal)
     changes = g.pop("audit_changes", None)
-    if changes is None:
-        changes = [Change(action, _target(action, arguments, response))]
+    target = _target(action, arguments, response) if changes is None else None
     actor, via = actor_of(caller)
     record: Recorder = current_app.extensions["signpost.audit"]
-    record(
-        *(
-            AuditEvent(
-                change.action,
-                actor,
-                change.workspace_id or caller.workspace_id,
-                via,
-                change.target,
-                details=details,
-            )
-            for change in changes
-        )
-    )
+    record(AuditEvent(action, actor, caller.workspace_id, via, target, details=details), changes)
 
 
 def told_of(body: dict[str, Any], names: Collection[str], *, patch: bool) -> dict[str, Any]:

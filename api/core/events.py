@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 from api.core.principal import Principal
 
@@ -41,9 +41,21 @@ class AuditEvent:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Writes events; they are committed when it returns. What cannot be written is logged, and raises
-# nothing: the changes stand.
-Recorder: TypeAlias = Callable[..., object]
+class Change(NamedTuple):
+    """One of several things that were changed at once."""
+
+    action: str
+    target: Thing | None
+    # None: that of the event.
+    workspace_id: int | None = None
+
+
+class Recorder(Protocol):
+    """Writes events, which are committed when it returns. What cannot be written is logged, and
+    raises nothing: the changes stand."""
+
+    def __call__(self, event: AuditEvent, changes: Iterable[Change] | None = None) -> object:
+        """Write an event, or one like it about each of several changes."""
 
 
 def actor_of(caller: Principal) -> tuple[Thing, Thing | None]:

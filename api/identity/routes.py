@@ -7,9 +7,9 @@ from typing import Any
 from flask import Response
 
 from api.core.answers import json_response
-from api.core.auditing import Change, note_changes
+from api.core.auditing import note_changes
 from api.core.errors import NotFound
-from api.core.events import Thing
+from api.core.events import Change, Thing
 from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.registry import service
 from api.identity.schemas import (

@@ -13,7 +13,7 @@ from api.audit.service import AuditLog
 from api.core.database.routing import Database
 from api.core.database.sessions import AnyRow
 from api.core.errors import Conflict, DomainError, Invalid, NotFound
-from api.core.events import AuditEvent, Thing
+from api.core.events import AuditEvent, Change, Thing
 from api.core.evictions import Evictions
 from api.core.ids import new_id
 from api.core.limits import AddressLimits, TooManyTries
@@ -259,9 +259,9 @@ class UserService:
     def _tell(self, event: AuditEvent, workspaces: Sequence[int], **changes: Any) -> None:
         """Write an event about a user to the log of each workspace of theirs; of the installation
         where they have none."""
-        self._audit.record(
-            *(replace(event, workspace_id=each, **changes) for each in workspaces or (None,))
-        )
+        event = replace(event, **changes)
+        told = [Change(event.action, event.target, each) for each in workspaces or (None,)]
+        self._audit.record(event, told)
 
 
 def _thing(user: AnyRow | None) -> Thing | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from api.core.database.sessions import AnyRow
 from api.core.errors import DomainError, Unavailable
@@ -14,37 +15,32 @@ from api.links.service import LinkService
 from api.links.writing import LinkWriter
 
 
-@dataclass(frozen=True, slots=True)
-class Create:
+class Create(Struct, frozen=True):
     """Make a link."""
 
     draft: LinkDraft
 
 
-@dataclass(frozen=True, slots=True)
-class Update:
+class Update(Struct, frozen=True):
     """Change a link."""
 
     link_id: int
     patch: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Delete:
+class Delete(Struct, frozen=True):
     """Delete a link."""
 
     link_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class Unreadable:
+class Unreadable(Struct, frozen=True):
     """What stands in the place of an operation, but is none."""
 
     error: DomainError
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """What came of one operation: an HTTP status, and the link or the error."""
 
     status: int

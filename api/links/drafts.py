@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from api.core.errors import Invalid
 from api.core.ids import new_id, slot_of, time_of_id
@@ -16,8 +18,7 @@ from api.domains.service import DomainService
 from api.targets.known import KnownRules
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LinkDraft:
+class LinkDraft(Struct, frozen=True, kw_only=True):
     """A link to be, with fields that have passed the schema."""
 
     url: str

@@ -10,10 +10,10 @@ from typing import Any
 from flask import Response, request
 
 from api.core.answers import json_response
-from api.core.auditing import Change, note_changes
+from api.core.auditing import note_changes
 from api.core.database.sessions import AnyRow
 from api.core.errors import Invalid
-from api.core.events import Thing
+from api.core.events import Change, Thing
 from api.core.http import MERGE_PATCH, Blueprint, page_response, principal
 from api.core.loading import Loader, load
 from api.core.problems import problem_of

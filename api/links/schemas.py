@@ -232,11 +232,22 @@ class OperationIn(Schema):
     )
 
 
+class _Objects(ma.fields.List[dict[str, Any]]):
+    """A list of objects, each of which is looked at by itself later."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(ma.fields.Dict(), **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if type(value) is list and all(type(each) is dict for each in value):
+            return value
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
 class BatchIn(Schema):
     """Up to 1,000 operations."""
 
-    operations = ma.fields.List(
-        ma.fields.Dict(),
+    operations = _Objects(
         required=True,
         validate=validate.Length(1, MAX_BATCH),
         metadata={

@@ -16,10 +16,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from api.audit.service import AuditLog
 from api.core.database.routing import Database
-from api.core.events import AuditEvent, Thing
+from api.core.events import AuditEvent, Change, Thing
 from config.settings import Settings
 from tests.caller import Caller
 from tests.conftest import OPERATOR
+from tests.statements import recorded
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_processes_that_make_the_same_id_lose_no_event(
     monkeypatch.setattr("api.audit.service.new_id", lambda slot: next(ids))
     log = AuditLog(db, settings.resolved_secret_key())
     first = AuditEvent("test.first", workspace_id=caller.workspace_id)
-    assert log.record(first, first)
+    assert log.record(first, [Change("test.first", None)] * 2)
     assert log.record(AuditEvent("test.second", workspace_id=caller.workspace_id))
     told = (caller.get("/audit-events").json or {})["data"]
     assert [(it["id"], it["action"]) for it in told] == [
@@ -112,15 +113,14 @@ def test_any_number_of_events_takes_one_statement(
     caller: Caller, db: Database, settings: Settings
 ) -> None:
     log = AuditLog(db, settings.resolved_secret_key())
-    target = Thing("link", "1")
-    many = [
-        AuditEvent("test.many", workspace_id=caller.workspace_id, target=target, details={"n": n})
-        for n in range(200)
-    ]
-    assert log.record(*many)
+    many = AuditEvent("test.many", workspace_id=caller.workspace_id, details={"n": 200})
+    with recorded() as sent:
+        assert log.record(many, [Change("test.each", Thing("link", str(n))) for n in range(200)])
+    assert len(sent) == 1
     told = (caller.get("/audit-events?limit=200").json or {})["data"]
-    assert [event["details"]["n"] for event in told] == list(reversed(range(200)))
-    assert log.record()
+    assert [event["target"]["id"] for event in told] == [str(n) for n in reversed(range(200))]
+    assert {(event["action"], event["details"]["n"]) for event in told} == {("test.each", 200)}
+    assert log.record(many, [])
 
 
 def test_operator_reads_all_events_page_by_page(
@@ -131,14 +131,10 @@ def test_operator_reads_all_events_page_by_page(
     time.sleep(0.002)  # ids tell milliseconds
     workspaces = (caller.workspace_id, other_caller.workspace_id, None)
     log.record(
-        *(
-            AuditEvent("test.all", workspace_id=workspaces[n % 3], details={"n": n})
-            for n in range(1_200)
-        )
+        AuditEvent("test.all"),
+        [Change("test.all", Thing("link", str(n)), workspaces[n % 3]) for n in range(1_200)],
     )
-    read = [it.details["n"] for it in log.stream_all(after=begin, before=None)]
-    assert read == list(reversed(range(1_200)))
-    of_none = [
-        it.details["n"] for it in log.stream_all(after=begin, before=None, installation=True)
-    ]
-    assert of_none == list(range(1_199, 0, -3))
+    read = [it.target_id for it in log.stream_all(after=begin, before=None)]
+    assert read == [str(n) for n in reversed(range(1_200))]
+    of_none = [it.target_id for it in log.stream_all(after=begin, before=None, installation=True)]
+    assert of_none == [str(n) for n in range(1_199, 0, -3)]

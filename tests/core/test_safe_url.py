@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from api.core.errors import Invalid
-from api.core.safe_url import MAX_URL_LENGTH, TargetRules, with_query
+from api.core.safe_url import MAX_URL_LENGTH, TargetRules, host_of, with_query
 
 REAL_URLS = Path(__file__).parent.parent / "data" / "urls.txt"
 RULES = TargetRules(("http", "https"), "https://sign.test", lambda host: host == "short.example")
@@ -98,3 +98,18 @@ def test_names_that_the_visitor_gives_win(query: str) -> None:
     assert "z=kept" in result
     given_names = {pair.partition("=")[0] for pair in query.split("&")}
     assert ("a=own" in result) == ("a" not in given_names)
+
+
+@given(
+    st.sampled_from(("http://", "https://", "HTTP://", "ftp://", "http:/", "http:", "")),
+    st.text("aZ0x19.-_:@[]%\\ß ", max_size=12),
+    st.sampled_from(("", "/", "/a?b", "?q", "#f", ":80", ":443/", "\\x", " ")),
+)
+def test_host_is_what_a_browser_makes_of_it(scheme: str, host: str, rest: str) -> None:
+    text = scheme + host + rest
+    try:
+        url = ada_url.URL(text)
+    except ValueError:
+        assert host_of(text) is None
+    else:
+        assert host_of(text) == (url.hostname.strip("[]").rstrip(".").lower() or None)

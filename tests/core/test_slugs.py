@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import unicodedata
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import pytest
@@ -22,6 +25,7 @@ from api.core.slugs import (
     normalise_slug,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 PATHS = Map(
     [Rule("/<slug:slug>", endpoint="follow")],
     converters={"slug": SlugConverter},
@@ -70,3 +74,19 @@ def test_generated_slugs_are_acceptable(length: int) -> None:
     assert len(slug) == length
     assert set(slug) <= set(ALPHABET)
     assert check_custom_slug(slug, multi_segment=False) == slug
+
+
+def test_forked_processes_make_different_slugs() -> None:
+    command = (
+        "import os\n"
+        "from api.core.slugs import generate_slug\n"
+        "generate_slug(7)\n"  # what is left over, both have
+        "child = os.fork()\n"
+        "os.write(1, generate_slug(7).encode() + b'\\n')\n"
+        "child and os.waitpid(child, 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    first, second = done.stdout.split()
+    assert first != second

@@ -49,6 +49,28 @@ def test_results_are_in_the_order_of_the_operations(caller: Caller) -> None:
     assert caller.get("/links?tag=a").json["data"] == [links[1]]  # type: ignore[index]
 
 
+def test_new_links_are_told_as_they_are_read_later(caller: Caller, slug: str) -> None:
+    numbers = {"whole": 1, "real": 1.0, "huge": 1e22, "small": 1e-7, "b": {"z": [None], "a": "ä"}}
+    (result, plain) = perform(
+        caller,
+        create(
+            slug=slug,
+            metadata=numbers,
+            tags=["b", "a", "b"],
+            max_clicks=5,
+            password="a secret",
+            starts_at="2026-01-01T01:00:00.123456+02:00",
+            expires_at="2999-01-01T00:00:00Z",
+            redirect_status=308,
+            forward_query=True,
+            state="disabled",
+        ),
+        create(),
+    )
+    for link in (result["link"], plain["link"]):
+        assert caller.get(f"/links/{link['id']}").json == link
+
+
 def test_one_failure_stops_no_other(caller: Caller, other_caller: Caller, slug: str) -> None:
     caller.create_link(slug=slug)
     foreign = other_caller.create_link()["id"]
