@@ -12,8 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from api.core.errors import Invalid
-from api.core.loading import load
+from api.core.loading import Loader, load
 from api.links import rows
+from api.links.plain import read_link
+from api.links.schemas import LINK_IN
 
 NAMES = (
     "url slug domain title tags starts_at expires_at max_clicks password redirect_status "
@@ -97,6 +99,19 @@ def test_what_is_proved_is_what_the_schema_says(document: Any) -> None:
     proved = rows._read_plain(document)
     said = outcome(lambda it: load(rows._LOADER, it), document)
     assert proved is None or proved == said
+
+
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module")
+@given(DOCUMENTS | LIKELY | VALUES)
+@settings(max_examples=200)
+@example({"url": "https://example.com/", "state": "expired"})
+@example({"url": "https://example.com/", "tags": [], "starts_at": None, "state": "disabled"})
+def test_links_of_batches_are_read_as_their_schema_says(document: Any) -> None:
+    try:
+        document = orjson.loads(json.dumps(document))
+    except orjson.JSONDecodeError:
+        return
+    assert outcome(read_link, document) == outcome(lambda it: load(Loader(LINK_IN), it), document)
 
 
 def test_plain_rows_are_proved() -> None:
