@@ -53,7 +53,7 @@ def list_workspaces() -> Response:
 @blueprint.route("/workspaces", methods=["POST"])
 @blueprint.scope("workspace:admin")
 @blueprint.takes_body(WORKSPACE_IN)
-@blueprint.audited("workspace.create", tell=("name",))
+@blueprint.audited("workspace.create")
 @blueprint.answers(201, NewWorkspaceOut, headers=("Location",))
 @blueprint.fails(409)
 def create_workspace(body: dict[str, Any]) -> Response:
@@ -62,7 +62,8 @@ def create_workspace(body: dict[str, Any]) -> Response:
     The credential goes on acting for its own workspace: ask for a key, or sign in to the new one.
     """
     row, key = _identity().create_own_workspace(principal(), **body)
-    # Told in the new workspace's log, and in that of the one from which it was made.
+    # Told in the new workspace's log, and in that of the one from which it was made; without its
+    # name, which would be left there when it is erased.
     note_changes(
         Change("workspace.create", Thing("workspace", str(row.id)), workspace)
         for workspace in (row.id, principal().workspace_id)

@@ -70,7 +70,7 @@ class BatchUndone(DomainError):
     def __init__(self, failed: Mapping[int, Result], many: int) -> None:
         """`failed` are results by the place of their operation, of `many`."""
         errors = [
-            {"pointer": f"/operations/{index}", "detail": result.error.detail or result.error.title}
+            {"pointer": (place := f"/operations/{index}"), "detail": _why(result.error, place)}
             for index, result in failed.items()
             if result.error is not None
         ]
@@ -79,6 +79,11 @@ class BatchUndone(DomainError):
         other = FailedDependency()
         undone = Result(other.status, error=other)
         self.results = [failed.get(index, undone) for index in range(many)]
+
+
+def _why(error: DomainError, place: str) -> str:
+    """Why an operation failed; what is wrong in it is named from there."""
+    return (error.detail or error.title).removeprefix(place)
 
 
 class BatchSpansDatabases(DomainError):

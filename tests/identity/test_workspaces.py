@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -117,6 +118,7 @@ def test_key_of_a_new_workspace_has_the_scopes_of_who_made_it(caller: Caller) ->
         told = admin.get("/audit-events?action=workspace.create").json or {}
         (event,) = told["data"]
         assert event["target"] == {"kind": "workspace", "id": made["id"]}
+        assert "Side project" not in json.dumps(event)
         assert event["actor"]["id"] == str(owner.user_id)
 
 

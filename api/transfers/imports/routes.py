@@ -8,6 +8,7 @@ from typing import Any
 
 import gevent
 from flask import Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.wsgi import get_input_stream
 
 from api.core.answers import json_response, to_json
@@ -178,8 +179,11 @@ def _reader() -> Callable[[int], bytes]:
     seconds = service(Settings).import_idle_seconds
 
     def read(size_bytes: int) -> bytes:
-        with gevent.Timeout(seconds, BodyBroken("The rest of the body did not come.")):
-            return stream.read(size_bytes)
+        try:
+            with gevent.Timeout(seconds, BodyBroken("The rest of the body did not come.")):
+                return stream.read(size_bytes)
+        except (OSError, ParseException) as error:  # gunicorn's, in the middle of a chunk
+            raise BodyBroken("The connection ended in the middle of the body.") from error
 
     return read
 

@@ -80,6 +80,20 @@ def cut_in_the_middle(web: WebServer, headers: dict[str, str], body: bytes) -> N
         connection.sendall(body[: len(body) // 2])
 
 
+def cut_between_chunks(web: WebServer, headers: dict[str, str], body: bytes) -> bytes:
+    """The same of a body whose length nobody has said, and half of a chunk more; the answer."""
+    half = len(body) // 2
+    with socket.create_connection(("127.0.0.1", web.port)) as connection:
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = ["POST /api/v1/imports HTTP/1.1", "Host: sign.test", *lines]
+        head.append("Transfer-Encoding: chunked")
+        connection.sendall("\r\n".join([*head, "", ""]).encode())
+        connection.sendall(b"%x\r\n%b\r\n" % (half, body[:half]))
+        connection.sendall(b"%x\r\n%b" % (half, body[half : half + 50]))
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
 def call(web: WebServer, caller: Caller, path: str) -> Any:
     return web.call(caller.key, "GET", path)[1]
 
@@ -182,3 +196,15 @@ def test_other_requests_are_answered_beside_a_long_body(web: WebServer, caller: 
         assert begun(web, caller, "k")["state"] == "receiving"
         connection.sendall(b"0\r\n\r\n")
         assert connection.recv(1_000).startswith(b"HTTP/1.1 202")
+
+
+def test_body_of_chunks_that_is_cut_is_no_error_of_ours(web: WebServer, caller: Caller) -> None:
+    key = uuid.uuid4().hex
+    body = ndjson([{"url": f"https://example.com/{number}"} for number in range(6_000)])
+    answer = cut_between_chunks(web, headers_of(caller, key), body)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"body-incomplete" in answer
+    found = begun(web, caller, key)
+    assert found["state"] == "receiving"
+    assert 0 < found["rows"] < 6_000
+    assert found["problem"]["type"].endswith("body-incomplete")
