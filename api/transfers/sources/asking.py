@@ -15,7 +15,10 @@ from urllib3.exceptions import HTTPError
 from api.transfers.sources.errors import NotAnswered
 
 USER_AGENT = "Signpost import"
-_TIMEOUT = urllib3.Timeout(connect=10.0, read=60.0)
+_CONNECT_SECONDS = 10.0
+_READ_SECONDS = 60.0
+_LEAST_SECONDS = 0.5
+_PATIENCE_SECONDS = 600.0
 _MAX_BYTES = 64 << 20
 _BUSY = frozenset((429, 500, 502, 503, 504))
 _TRIES = 7
@@ -30,18 +33,21 @@ class Asker:
         headers: Mapping[str, str],
         per_second: float,
         sleep: Callable[[float], None] = time.sleep,
+        patience_seconds: float = _PATIENCE_SECONDS,
     ) -> None:
         self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
         self._pause = 1 / per_second
         self._sleep = sleep
+        self._patience = patience_seconds
         self._next = 0.0
-        self._http = urllib3.PoolManager(timeout=_TIMEOUT, retries=False)
+        self._http = urllib3.PoolManager(retries=False)
 
     def get(self, url: str, query: Mapping[str, Any]) -> dict[str, Any]:
         """The JSON object that is answered.
 
         Raises:
-            NotAnswered: the service refuses, or does not answer after several tries.
+            NotAnswered: the service refuses, or does not answer after several tries, or for longer
+                than patience has.
         """
         return self._ask("GET", f"{url}?{urlencode(query)}", None)
 
@@ -50,12 +56,14 @@ class Asker:
         return self._ask("POST", url, urlencode(form))
 
     def _ask(self, method: str, url: str, form: str | None) -> dict[str, Any]:
-        reason = ""
-        for attempt in range(_TRIES):
-            self._wait_turn()
+        self._wait_turn()
+        end = time.monotonic() + self._patience
+        tries = 0
+        while True:
+            tries += 1
             asked_for = None
             try:
-                status, headers, body = self._once(method, url, form)
+                status, headers, body = self._once(method, url, form, end - time.monotonic())
             except HTTPError as error:
                 reason = reason_of(error)
             else:
@@ -63,19 +71,30 @@ class Asker:
                     return _read(url, status, body)
                 reason = f"it answers {status}"
                 asked_for = retry_after(headers.get("Retry-After"))
-            if attempt + 1 < _TRIES:
-                wait = 2.0**attempt if asked_for is None else asked_for
-                self._sleep(min(wait, _LONGEST_WAIT_SECONDS))
-        raise NotAnswered(f"{_place(url)} was asked {_TRIES} times: {reason}")
+            wait = min(
+                2.0 ** (tries - 1) if asked_for is None else asked_for, _LONGEST_WAIT_SECONDS
+            )
+            again = max(time.monotonic() + wait, self._next)
+            if tries == _TRIES or again >= end:
+                times = "once" if tries == 1 else f"{tries} times"
+                raise NotAnswered(f"{_place(url)} was asked {times}: {reason}")
+            self._sleep(wait)
+            self._wait_turn()
 
     def _once(
-        self, method: str, url: str, form: str | None
+        self, method: str, url: str, form: str | None, seconds: float
     ) -> tuple[int, Mapping[str, str], bytes]:
         headers = dict(self._headers)
         if form is not None:
             headers["Content-Type"] = "application/x-www-form-urlencoded"
         answer = self._http.request(
-            method, url, body=form, headers=headers, redirect=False, preload_content=False
+            method,
+            url,
+            body=form,
+            headers=headers,
+            redirect=False,
+            preload_content=False,
+            timeout=_timeout(seconds),
         )
         try:
             body = answer.read(_MAX_BYTES + 1, decode_content=True)
@@ -90,6 +109,12 @@ class Asker:
         if now < self._next:
             self._sleep(self._next - now)
         self._next = max(now, self._next) + self._pause
+
+
+def _timeout(seconds: float) -> urllib3.Timeout:
+    """As long as a service may take, and no longer than the time that is left."""
+    left = max(seconds, _LEAST_SECONDS)
+    return urllib3.Timeout(connect=min(_CONNECT_SECONDS, left), read=min(_READ_SECONDS, left))
 
 
 def retry_after(value: str | None) -> float | None:

@@ -20,6 +20,7 @@ from api.transfers.sources.rows import (
     count_of,
     is_true,
     moment_of,
+    slug_of,
     tags_of,
     title_of,
     without_nothing,
@@ -31,6 +32,7 @@ LOSSES = (DEEP_LINKS, CLICKS)
 
 PAGES = ("links.item", "data.item")
 TARGETS = ("long_url", "Destination URL")
+_CLICKS = ("clicks", "Engagements", "total_clicks")
 
 
 def rows_of(records: Iterable[Record], losses: Losses, zone: tzinfo) -> Iterator[Row]:
@@ -41,7 +43,7 @@ def rows_of(records: Iterable[Record], losses: Losses, zone: tzinfo) -> Iterator
     for record in records:
         row = _row_of(record, losses, zone)
         for number, address in enumerate(_addresses(record)):
-            there = row | {"slug": address.slug, "domain": address.domain}
+            there = row | {"slug": slug_of(address.slug, losses), "domain": address.domain}
             if number:
                 there["clicks"] = 0
             yield without_nothing(there)
@@ -50,8 +52,8 @@ def rows_of(records: Iterable[Record], losses: Losses, zone: tzinfo) -> Iterator
 def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
     if record.get("deeplinks"):
         losses[DEEP_LINKS] += 1
-    clicks = count_of(record.get("clicks", "Engagements", "total_clicks"))
-    if clicks is None:
+    told = record.get(*_CLICKS)
+    if told is None and not any(map(record.has, _CLICKS)):
         losses[CLICKS] += 1
     # An archived bitlink still redirects; one that was deleted does not.
     status = str(record.get("status") or "").casefold()
@@ -63,7 +65,7 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
         "state": "disabled" if gone else None,
         "metadata": {"archived": True} if _archived(record, status) else None,
         "created_at": moment_of(record.get("created_at", "Date created"), losses, zone),
-        "clicks": clicks,
+        "clicks": count_of(told, losses),
     }
 
 

@@ -20,6 +20,7 @@ from api.transfers.sources.rows import (
     is_true,
     moment_of,
     note_of,
+    slug_of,
     tags_of,
     title_of,
     without_nothing,
@@ -75,7 +76,7 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
     return without_nothing(
         {
             "url": record.get(*TARGETS) or "",
-            "slug": record.get("key") or address.slug,
+            "slug": slug_of(record.get("key") or address.slug, losses),
             "domain": record.get("domain") or address.domain,
             "title": title_of(record.get("title"), losses),
             "tags": tags_of(_tags(record.get("tags")), losses),
@@ -86,7 +87,7 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
             "state": "disabled" if off else None,
             "metadata": _metadata(record, losses) or None,
             "created_at": moment_of(record.get("createdAt"), losses, zone),
-            "clicks": count_of(record.get("clicks")),
+            "clicks": count_of(record.get("clicks"), losses),
             "last_clicked_at": moment_of(record.get("lastClicked"), losses, zone),
         }
     )

@@ -25,6 +25,7 @@ from api.transfers.sources.paging import Pages
 from api.transfers.sources.records import Record
 from api.transfers.sources.rows import Loss, Losses, Row
 from api.transfers.sources.sql_records import is_sql, read_sql
+from api.transfers.sources.trail import Trail
 
 _MARK_EVERY = 500
 _MARKS = 40
@@ -80,14 +81,30 @@ class Feed(ABC):
         """How much of it is read."""
 
 
-class OwnFeed(Feed):
+class RereadFeed(Feed):
+    """A file, read from its beginning each time."""
+
+    def __init__(self, file: InputFile) -> None:
+        self._file = file
+        self.losses = Losses()
+        self.trail = Trail()
+
+    @property
+    def size(self) -> int:
+        return self._file.size_bytes
+
+    @property
+    def done(self) -> int:
+        return self._file.position_bytes
+
+
+class OwnFeed(RereadFeed):
     """A file that a Signpost exported."""
 
     def __init__(self, file: InputFile, changes: Changes) -> None:
-        self._file = file
+        super().__init__(file)
         self._columns = changes.fields
         self._change = changes.apply if self._columns else None
-        self.losses = Losses()
         with file.opened() as stream:
             self.content_type = own.type_of(stream)
         if self.content_type == own.CSV:
@@ -97,30 +114,22 @@ class OwnFeed(Feed):
     def lines(self, start: int) -> Iterator[bytes]:
         with self._file.opened() as stream:
             if self.content_type == own.CSV:
-                yield from islice(self._csv(stream), 1 + start, None)
+                rows: Iterator[bytes] = islice(self._csv(stream), 1, None)
             else:
-                yield from islice(own.read_ndjson(stream, self._change), start, None)
+                rows = own.read_ndjson(stream, self._change)
+            yield from self.trail.after(self.head, rows, start)
 
     def _csv(self, stream: BinaryIO) -> Iterator[bytes]:
         return own.read_csv_rows(stream, self._change, self._columns)
 
-    @property
-    def size(self) -> int:
-        return self._file.size_bytes
 
-    @property
-    def done(self) -> int:
-        return self._file.position_bytes
-
-
-class FileFeed(Feed):
+class FileFeed(RereadFeed):
     """A file that another service exported."""
 
     def __init__(self, file: InputFile, source: Source, changes: Changes) -> None:
-        self._file = file
+        super().__init__(file)
         self._source = source
         self._changes = changes
-        self.losses = Losses()
 
     def lines(self, start: int) -> Iterator[bytes]:
         # All of it is read again: what is not kept of the first rows counts, too.
@@ -128,15 +137,7 @@ class FileFeed(Feed):
         with self._file.opened() as stream:
             records = checked(records_of(stream, self._source), self._source)
             rows = self._source.rows_of(records, self.losses, self._changes.zone)
-            yield from islice(encoded(rows, self._changes), start, None)
-
-    @property
-    def size(self) -> int:
-        return self._file.size_bytes
-
-    @property
-    def done(self) -> int:
-        return self._file.position_bytes
+            yield from self.trail.after(self.head, encoded(rows, self._changes), start)
 
 
 Marks = deque[tuple[int, Losses]]

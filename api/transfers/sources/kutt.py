@@ -17,6 +17,7 @@ from api.transfers.sources.rows import (
     count_of,
     is_true,
     moment_of,
+    slug_of,
     title_of,
     without_nothing,
 )
@@ -47,13 +48,13 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
     return without_nothing(
         {
             "url": record.get(*TARGETS) or "",
-            "slug": record.get("address") or address.slug,
+            "slug": slug_of(record.get("address") or address.slug, losses),
             "domain": domain,
             "title": title_of(record.get("description"), losses),
             "expires_at": moment_of(record.get("expire_in"), losses, zone),
             "state": "disabled" if hidden or is_true(record.get("banned")) else None,
             "created_at": moment_of(record.get("created_at"), losses, zone),
-            "clicks": count_of(record.get("visit_count")),
+            "clicks": count_of(record.get("visit_count"), losses),
         }
     )
 

@@ -133,10 +133,14 @@ def _record(found: Any) -> Record:
 PAGES_OF = ("shlink", "kutt", "yourls")
 
 
-def pages_of(name: str, base: str, key: str, per_second: float) -> Pages:
+def pages_of(name: str, base: str, key: str, per_second: float, patience_seconds: float) -> Pages:
     """The links of the service of that kind at `base`."""
+
+    def asker(headers: Mapping[str, str]) -> Asker:
+        return Asker(headers, per_second, patience_seconds=patience_seconds)
+
     if name == "shlink":
-        return ShlinkPages(Asker({"X-Api-Key": key}, per_second), base)
+        return ShlinkPages(asker({"X-Api-Key": key}), base)
     if name == "kutt":
-        return KuttPages(Asker({"X-API-Key": key}, per_second), base)
-    return YourlsPages(Asker({}, per_second), base, key)
+        return KuttPages(asker({"X-API-Key": key}), base)
+    return YourlsPages(asker({}), base, key)

@@ -34,7 +34,9 @@ LONG_TITLE = Loss("title", f"cut to {_MAX_TITLE} characters")
 LONG_TAG = Loss("tags", f"cut to {_MAX_TAG} characters")
 MANY_TAGS = Loss("tags", f"more than {_MAX_TAGS} at one link")
 LONG_TEXT = Loss("metadata", f"cut to {_MAX_TEXT} characters")
-GENERAL_LOSSES = (NO_DATE, LONG_TITLE, LONG_TAG, MANY_TAGS, LONG_TEXT)
+NO_NUMBER = Loss("clicks", "no number")
+NO_SLUG = Loss("slug", "there is none: one is generated")
+GENERAL_LOSSES = (NO_DATE, NO_NUMBER, NO_SLUG, LONG_TITLE, LONG_TAG, MANY_TAGS, LONG_TEXT)
 
 
 class Address(NamedTuple):
@@ -105,12 +107,26 @@ def moment_of(value: Any, losses: Losses, zone: tzinfo = UTC) -> str | None:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def count_of(value: Any) -> int | None:
-    """A number of clicks; None where nothing says one."""
-    try:
-        return min(max(int(str(value).replace(",", "")), 0), _MAX_CLICKS)
-    except ValueError:
+def slug_of(value: Any, losses: Losses) -> Any:
+    """A slug, whatever it is; without one a link cannot be reached as before."""
+    if value is None or value == "":
+        losses[NO_SLUG] += 1
         return None
+    return value
+
+
+def count_of(value: Any, losses: Losses) -> int | None:
+    """A number of clicks; None where nothing says one."""
+    if value is None or value == "":
+        return None
+    try:
+        count = int(str(value).replace(",", ""))
+    except ValueError:
+        count = -1
+    if count < 0:
+        losses[NO_NUMBER] += 1
+        return None
+    return min(count, _MAX_CLICKS)
 
 
 def is_true(value: Any) -> bool:

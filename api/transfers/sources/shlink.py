@@ -17,6 +17,7 @@ from api.transfers.sources.rows import (
     count_of,
     is_true,
     moment_of,
+    slug_of,
     tags_of,
     title_of,
     without_nothing,
@@ -45,7 +46,7 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
     return without_nothing(
         {
             "url": record.get(*TARGETS) or "",
-            "slug": record.get("shortCode") or address.slug,
+            "slug": slug_of(record.get("shortCode") or address.slug, losses),
             # Also of what lives on Shlink's default domain, which the API calls null.
             "domain": record.get("domain") or address.domain,
             "title": title_of(record.get("title"), losses),
@@ -56,7 +57,8 @@ def _row_of(record: Record, losses: Losses, zone: tzinfo) -> Row:
             "forward_query": None if forward is None else is_true(forward),
             "created_at": moment_of(record.get("dateCreated", "createdAt"), losses, zone),
             "clicks": count_of(
-                record.inner("visitsSummary").get("total") or record.get("visitsCount", "visits")
+                record.inner("visitsSummary").get("total") or record.get("visitsCount", "visits"),
+                losses,
             ),
         }
     )

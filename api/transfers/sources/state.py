@@ -19,6 +19,8 @@ class State:
     key: str
     # Of a running service: how many rows were read, and what of them is not kept.
     marks: list[list[object]] = field(default_factory=list)
+    # Of a file: how many rows were read, and a digest of them.
+    notes: list[list[object]] = field(default_factory=list)
     # Once all is sent: what is not kept of it.
     not_kept: list[dict[str, Any]] = field(default_factory=list)
 

@@ -15,6 +15,7 @@ from api.transfers.sources.rows import (
     address_of,
     count_of,
     moment_of,
+    slug_of,
     title_of,
     without_nothing,
 )
@@ -34,11 +35,11 @@ def rows_of(records: Iterable[Record], losses: Losses, zone: tzinfo) -> Iterator
         yield without_nothing(
             {
                 "url": record.get(*TARGETS) or "",
-                "slug": address.slug or _keyword(record),
+                "slug": slug_of(address.slug or _keyword(record), losses),
                 "domain": address.domain,
                 "title": title_of(record.get("title"), losses),
                 "created_at": moment_of(record.get("timestamp", "date", "created"), losses, zone),
-                "clicks": count_of(record.get("clicks", "hits")),
+                "clicks": count_of(record.get("clicks", "hits"), losses),
             }
         )
 

@@ -22,6 +22,10 @@ class CuttingRelay:
         self._threads = [threading.Thread(target=self._listen, daemon=True)]
         self._threads[0].start()
 
+    def spend(self) -> None:
+        """Cut nothing any more."""
+        self._budgets.clear()
+
     def close(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

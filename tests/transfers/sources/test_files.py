@@ -15,7 +15,7 @@ import zstandard
 
 from api.transfers.sources.catalogue import SOURCES
 from api.transfers.sources.errors import Unreadable
-from api.transfers.sources.feed import Changes, Feed, FileFeed, OwnFeed
+from api.transfers.sources.feed import Changes, Feed, FileFeed, OwnFeed, RereadFeed
 from api.transfers.sources.files import InputFile
 
 
@@ -211,3 +211,41 @@ def test_what_is_no_export_is_told_in_one_line(
         rows_of(write(content), service)
     assert "\n" not in raised.value.detail
     assert "export" in raised.value.detail
+
+
+@pytest.mark.parametrize("form", ["ndjson", "csv", "shlink"])
+def test_rows_that_are_skipped_must_be_those_that_were_read(write: Writer, form: str) -> None:
+    service = "shlink" if form == "shlink" else None
+    lines = [f"https://example.com/{n},n{n}" for n in range(300)]
+    contents = {
+        "ndjson": NDJSON.decode(),
+        "csv": "\n".join(["url,slug", *lines]),
+        "shlink": json.dumps(SHLINK),
+    }
+    content = contents[form]
+    with feed_of(write(content), service) as feed:
+        assert isinstance(feed, RereadFeed)
+        reading = feed.lines(0)
+        read = []
+        for number in range(1, 251):
+            read.append(next(reading))
+            if number % 2:
+                feed.trail.note()
+        notes = feed.trail.notes
+        rest = list(reading)
+    assert len(notes) <= 64
+    assert notes[0][0] == 1
+
+    def gone_on(changed: str, start: int) -> list[bytes]:
+        with feed_of(write(changed), service) as feed:
+            assert isinstance(feed, RereadFeed)
+            feed.trail.notes = list(notes)
+            return list(feed.lines(start))
+
+    assert gone_on(content, 250) == rest
+    assert gone_on(content, 0) == read + rest
+    # Row 221 is behind what the server has, and may be repaired.
+    repaired = content.replace("example.com/220", "example.org/220")
+    assert gone_on(repaired, 220)[1:] == (read + rest)[221:]
+    with pytest.raises(Unreadable, match=r"its first \d+ rows differ; begin --anew"):
+        gone_on(repaired, 250)

@@ -17,7 +17,7 @@ from api.transfers.sources.catalogue import SOURCES
 from api.transfers.sources.feed import Changes, FileFeed
 from api.transfers.sources.files import InputFile
 from api.transfers.sources.records import Record
-from api.transfers.sources.rows import GENERAL_LOSSES, Losses, Row
+from api.transfers.sources.rows import GENERAL_LOSSES, NO_NUMBER, NO_SLUG, Losses, Row
 
 ROOT = Path(__file__).resolve().parents[3]
 EXPORTS = sorted((ROOT / "tests" / "data" / "exports").iterdir())
@@ -204,6 +204,34 @@ def test_what_is_too_long_is_cut_and_counted() -> None:
     assert len(rows[0]["tags"]) == 20
     assert "created_at" not in rows[0]
     assert {loss.field for loss in losses} == {"title", "tags", "dates"}
+
+
+@pytest.mark.parametrize(
+    ("service", "clicks"),
+    [
+        ("shlink", "visits"),
+        ("kutt", "visit_count"),
+        ("yourls", "clicks"),
+        ("bitly", "Engagements"),
+        ("dub", "clicks"),
+    ],
+)
+@pytest.mark.parametrize("told", ["notnum", "-5", -5, "1.5"])
+def test_clicks_that_are_no_number_are_counted(service: str, clicks: str, told: Any) -> None:
+    address = {"shortLink": "https://s.test/x", "link": "https://s.test/x", "keyword": "x"}
+    rows, losses = mapped(service, **address, shortCode="x", **{clicks: told})
+    assert "clicks" not in rows[0]
+    assert losses == {NO_NUMBER: 1}
+    rows, losses = mapped(service, **address, shortCode="x", **{clicks: "1,234"})
+    assert rows[0]["clicks"] == 1234
+    assert not losses
+
+
+@pytest.mark.parametrize("service", SOURCES)
+def test_row_without_a_slug_is_counted(service: str) -> None:
+    rows, losses = mapped(service, keyword="", link="", url="https://example.com/", clicks=1)
+    assert "slug" not in rows[0]
+    assert losses == {NO_SLUG: 1}
 
 
 def test_password_that_is_too_long_disables_the_link() -> None:

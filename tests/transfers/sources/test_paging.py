@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 
 import pytest
@@ -94,6 +95,31 @@ def test_service_that_stays_away_is_given_up() -> None:
         pages, _ = pages_of(service, url)
         with pytest.raises(NotAnswered, match="7 times: it answers 503"):
             targets(pages)
+
+
+def test_patience_bounds_the_tries() -> None:
+    service = Kutt(3)
+    service.troubles = [(503, {})] * 50
+    began = time.monotonic()
+    with running(service) as url:
+        pages = KuttPages(Asker({"X-API-Key": KEY}, 1000, patience_seconds=1.5), url)
+        with pytest.raises(NotAnswered, match="2 times: it answers 503"):
+            targets(pages)
+        service.troubles = [(429, {"Retry-After": "90"})]
+        with pytest.raises(NotAnswered, match="once: it answers 429"):
+            targets(pages)
+    assert time.monotonic() - began < 3
+
+
+def test_patience_bounds_an_answer_that_does_not_come() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        pages = KuttPages(
+            Asker({}, 1000, patience_seconds=1), f"http://127.0.0.1:{silent.getsockname()[1]}"
+        )
+        began = time.monotonic()
+        with pytest.raises(NotAnswered, match=r"once: .*timed out"):
+            targets(pages)
+        assert time.monotonic() - began < 3
 
 
 def test_another_service_is_told() -> None:

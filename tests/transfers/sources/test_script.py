@@ -218,6 +218,42 @@ def test_killed_import_is_resumed(site: Site, tmp_path: Path) -> None:
     assert len(site.links()) == 2_600
 
 
+def test_file_that_is_another_by_now_is_not_gone_on_with(site: Site, tmp_path: Path) -> None:
+    rows = own_rows(site, 3_000)
+    path = write(tmp_path / "own.ndjson", rows)
+    # The first connection breaks in the middle, and those after it at once, until the kill.
+    with cutting(site.port, 400_000, *[1] * 100) as relay:
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                ROOT / "scripts/import",
+                path,
+                "--url",
+                f"http://127.0.0.1:{relay.port}",
+            ],
+            env=site.environ | {"SIGNPOST_KEY": site.caller.key},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        wait_until(lambda: relay.cuts > 1)
+        process.send_signal(signal.SIGKILL)
+        process.wait(10)
+        relay.spend()
+        (begun,) = (site.caller.get("/imports").json or {})["data"]
+        assert 0 < begun["rows"] < 2_900
+        write(path, [rows[0] | {"slug": "new"}, *rows])
+        refused = site.run(path, "--resume", port=relay.port)
+        assert refused.returncode == 1
+        assert refused.stderr.count("\n") == 1
+        assert re.search(r"own.ndjson: .* its first [\d,]+ rows? .*--anew", refused.stderr)
+        assert (site.caller.get("/imports").json or {})["data"][0]["rows"] == begun["rows"]
+        # Behind what has arrived it may be another.
+        rows[2_950]["slug"] = "repaired"
+        write(path, rows)
+        assert site.bring(path, "--resume", port=relay.port)["created"] == 3_000
+    assert set(site.links()) == {row["slug"] for row in rows}
+
+
 def test_dry_run_tells_what_would_be_and_loads_nothing(site: Site, tmp_path: Path) -> None:
     rows = own_rows(site, 5)
     rows[3]["slug"] = "login"
