@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import socket
 import subprocess
 import threading
@@ -129,17 +130,137 @@ def test_a_later_run_goes_on_where_one_ended(
     whole = caller.get("/exports/links", query_string=query).data
     if kind_of_file == "ndjson":
         whole = whole[: whole.index(b'{"end"')]
+    arguments = ("links", "-o", path, "--format", kind_of_file)
     # As a run leaves it that was killed in the middle of a row, and of a quoted cell.
     for size in (40, len(whole) // 2, len(whole)):
-        (home / "links.part").write_bytes(whole[:size])
-        arguments = ("links", "-o", path, "--format", kind_of_file, "--resume")
-        done = export(caller, web.port, *arguments, home=home)
+        leave_part(web.port, path, whole[:size], **{"--format": kind_of_file})
+        done = export(caller, web.port, *arguments, "--resume", home=home)
         assert done.returncode == 0, done.stderr
         assert path.read_bytes() == whole
+        assert [it.name for it in home.iterdir()] == ["links"]
         path.unlink()
-    (home / "links.part").touch()
-    refused = export(caller, web.port, "links", "-o", path, home=home)
+    leave_part(web.port, path, whole, **{"--format": kind_of_file})
+    refused = export(caller, web.port, *arguments, home=home)
     assert (refused.returncode, "--resume" in refused.stderr) == (1, True)
+
+
+def leave_part(port: int, path: Path, content: bytes, **options: Any) -> None:
+    """What a run leaves that was killed."""
+    asked = {"KIND": "links", "--url": f"http://127.0.0.1:{port}", "--format": "ndjson"}
+    asked |= {"--fields": [], "--where": [], "--escape-formulas": ""} | options
+    path.with_name(f"{path.name}.part").write_bytes(content)
+    path.with_name(f"{path.name}.part.asked").write_text(json.dumps(asked))
+
+
+def test_a_later_run_goes_on_only_with_what_was_asked(
+    proxied: Any, web: Web, caller: Caller, home: Path
+) -> None:
+    for number in range(40):
+        caller.create_link(tags=[f"t{number % 2}"], title=os.urandom(60).hex())
+    path, part = home / "r", home / "r.part"
+    # Breaks before the end, and then for good.
+    broken = proxied(2_000, *[0] * 20)
+    asked = ("links", "-o", path, "--where", "tag=t1", "--fields", "slug,id,title")
+    done = export(caller, broken.port, *asked, "--patience", "0.1", home=home)
+    assert (done.returncode, "go on with --resume" in done.stderr) == (1, True)
+    rows = part.read_bytes()
+    rows = rows[: len(rows) // 2]
+    part.write_bytes(rows)
+    # The same server, by the address that goes well.
+    note = home / "r.part.asked"
+    note.write_text(note.read_text().replace(str(broken.port), str(web.port)))
+    for arguments, option in (
+        (asked[:3], "--where"),
+        ((*asked, "--where", "tag=t0"), "--where"),
+        ((*asked, "--where", "state=active"), "--where"),
+        (asked[:5], "--fields"),
+        ((*asked, "--format", "csv"), "--format"),
+        ((*asked, "--escape-formulas"), "--escape-formulas"),
+        (("clicks", "-o", path), "KIND"),
+    ):
+        refused = export(caller, web.port, *arguments, "--resume", home=home)
+        assert refused.returncode == 1
+        (line,) = refused.stderr.splitlines()
+        assert f"{option} was" in line
+        assert "begin --anew" in line
+    refused = export(caller, broken.port, *asked, "--resume", home=home)
+    assert (refused.returncode, "--url was" in refused.stderr) == (1, True)
+    assert part.read_bytes() == rows
+    again = (*asked[:-1], "id,title,slug", "--resume")
+    done = export(caller, web.port, *again, home=home)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert found == exported(caller, "links", tag="t1", fields="id,slug,title")
+    assert [it.name for it in home.iterdir()] == ["r"]
+
+
+def test_part_that_nothing_tells_of_must_begin_anew(web: Web, caller: Caller, home: Path) -> None:
+    caller.create_link()
+    path, part, note = home / "r", home / "r.part", home / "r.part.asked"
+    for told in (None, "", "[]"):
+        part.write_text('{"id":"1"}\n')
+        if told is not None:
+            note.write_text(told)
+        refused = export(caller, web.port, "links", "-o", path, "--resume", home=home)
+        (line,) = refused.stderr.splitlines()
+        assert (refused.returncode, "begin --anew" in line) == (1, True)
+    done = export(caller, web.port, "links", "-o", path, "--anew", home=home)
+    assert done.returncode == 0, done.stderr
+    assert len(path.read_bytes().splitlines()) == 1
+    assert [it.name for it in home.iterdir()] == ["r"]
+
+
+def test_export_of_which_nothing_came_is_not_in_the_way(
+    proxied: Any, web: Web, caller: Caller, home: Path
+) -> None:
+    link = caller.create_link()
+    path, part = home / "r", home / "r.part"
+    nobody = proxied()
+    nobody.close()
+    for port, more in (
+        (web.port, ("--where", "bots=foo")),
+        (nobody.port, ("--patience", "0")),
+        (web.port, ("--key-file", home)),
+    ):
+        done = export(caller, port, "links", "-o", path, *more, home=home)
+        assert done.returncode != 0
+        assert "--resume" not in done.stderr
+        assert list(home.iterdir()) == []
+    # As a run leaves it that was killed at once.
+    for more in ((), ("--resume",)):
+        part.touch()
+        done = export(caller, web.port, "links", "-o", path, *more, home=home)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(path.read_bytes())["id"] == link["id"]
+        assert [it.name for it in home.iterdir()] == ["r"]
+        path.unlink()
+
+
+@pytest.mark.parametrize("kind_of_file", ["ndjson", "csv"])
+def test_standard_output_has_the_rows_alone(
+    proxied: Any, caller: Caller, home: Path, kind_of_file: str
+) -> None:
+    for _ in range(40):
+        caller.create_link(title=os.urandom(60).hex())
+    whole = caller.get("/exports/links", query_string={"format": kind_of_file}).text
+    if kind_of_file == "ndjson":
+        whole = whole[: whole.index('{"end"')]
+    environ = {"SIGNPOST_KEY": caller.key, "SIGNPOST_HOME": str(home), "PATH": "/usr/bin:/bin"}
+    for more in ((), ("--json",)):
+        proxy = proxied(2_000)
+        arguments = ("links", "-o", "-", "--format", kind_of_file, *more)
+        url = f"http://127.0.0.1:{proxy.port}"
+        done = run_script("export", *arguments, "--url", url, env=environ, cwd=home)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines() == whole.splitlines()
+        assert proxy.connections == 2
+        assert ('"rows": 40' if more else "40 rows") in done.stderr
+        assert list(home.iterdir()) == []
+
+
+def test_help_says_which_fields_it_takes_to_go_on(caller: Caller, home: Path) -> None:
+    said = " ".join(export(caller, 1, "--help", home=home).stdout.split())
+    assert "of links id; of clicks link_id, clicked_at, id." in said
 
 
 def test_parquet_comes_whole(proxied: Any, caller: Caller, home: Path, count: Count) -> None:
@@ -159,13 +280,15 @@ def test_bad_input_is_one_line(web: Web, caller: Caller, home: Path) -> None:
         (("links", "-o", home / "new", "--resume"), "leave --resume out"),
         (("links", "-o", home / "new", "--fields", "url"), "--fields needs id"),
         (("links", "-o", home / "new", "--where", "nonsense"), "is no filter"),
+        (("links", "-o", "-", "--resume"), "is standard output"),
+        (("links", "-o", "-", "--anew"), "is standard output"),
+        (("links", "-o", "-", "--format", "parquet"), "takes ndjson or csv"),
         (("links", "-o", home / "new", "--where", "state=odd"), "Must be one of"),
         (("links", "-o", home / "new", "--where", "colour=red"), "Unknown field"),
     ):
         done = export(caller, web.port, *arguments, home=home)
         assert done.returncode != 0
         assert said in done.stderr.splitlines()[-1], done.stderr
-        (home / "new.part").unlink(missing_ok=True)
     assert there.read_text() == "something"
     poor = caller.without("transfers")
     done = export(poor, web.port, "links", "-o", home / "new", "--patience", "0", home=home)

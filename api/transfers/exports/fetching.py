@@ -59,6 +59,7 @@ class Fetcher:
         """`on_rows` is told how many rows there are, and the last; `on_trouble`, why it waits. It
         gives up when nothing came for `patience_seconds`."""
         self.rows = 0
+        self.bytes = 0
         self.connections = 0
         self._address = f"{url.rstrip('/')}/api/v1/exports/{kind}"
         self._keys = KEYS[kind]
@@ -78,13 +79,12 @@ class Fetcher:
 
     def continue_with(self, file: BinaryIO) -> None:
         """Go on after the rows of a file, and cut off what is not whole of it."""
-        length = 0
         if self._format != "parquet":  # whose parts are no use
             for records in whole_records(file, self._format):
-                length += sum(map(len, records))
+                self.bytes += sum(map(len, records))
                 self._note(records)
-        file.truncate(length)
-        file.seek(length)
+        file.truncate(self.bytes)
+        file.seek(self.bytes)
 
     def fetch(self, file: BinaryIO) -> None:
         """All rows that are not there yet.
@@ -142,8 +142,9 @@ class Fetcher:
     def _take_whole(self, answer: urllib3.BaseHTTPResponse, file: BinaryIO) -> None:
         file.seek(0)
         file.truncate()
+        self.bytes = 0
         for data in answer.stream(_CHUNK_BYTES):
-            file.write(data)
+            self.bytes += file.write(data)
             self._on_rows(0, {})
 
     def _take_rows(self, answer: urllib3.BaseHTTPResponse, file: BinaryIO) -> None:
@@ -160,7 +161,7 @@ class Fetcher:
             raise Broken("the export was cut off")
 
     def _keep(self, file: BinaryIO, records: list[bytes]) -> None:
-        file.write(b"".join(records))
+        self.bytes += file.write(b"".join(records))
         self._note(records)
 
     def _note(self, records: list[bytes]) -> None:
