@@ -142,6 +142,7 @@ def test_backups_as_files_are_checked_verified_and_few(
     first, second = (Path(office.backup("--tar")["path"]) for _ in wait_for_seconds(2))
     office.run("backup", "check", first)
     assert "can be restored" in office.run("restore", first, "--verify", "--scratch", server)
+    assert "no --replace" in office.run("restore", first, "--verify", "--replace", status=2)
     with first.open("r+b") as stream:
         stream.truncate(first.stat().st_size // 2)
     assert "cannot be unpacked" in office.run("backup", "check", first, status=1)

@@ -22,6 +22,14 @@ def test_an_archive_is_written_into_a_file(
     with zipfile.ZipFile(path) as archive:
         assert archive.testzip() is None
         assert json.loads(archive.read("links.ndjson").splitlines()[0])["id"] == link["id"]
+    content = path.read_bytes()
+    again = run_script("workspaces", "archive", caller.workspace_id, path, env=environ)
+    assert (again.returncode, len(again.stderr.splitlines())) == (1, 1), again.stderr
+    assert "exists" in again.stderr
+    assert path.read_bytes() == content
+    missing = run_script("workspaces", "archive", 5, tmp_path / "none.zip", env=environ)
+    assert missing.returncode == 1
+    assert not (tmp_path / "none.zip").exists()
 
 
 def test_nothing_is_erased_without_the_name(caller: Caller, environ: dict[str, str]) -> None:
