@@ -12,6 +12,7 @@ from api.core.errors import Unavailable
 from api.links import arrival_store
 from api.transfers.imports import loading
 from tests.redirects.visitor import Visitor
+from tests.running import wait_until
 from tests.transfers.imports.importer import Importer, counts
 
 
@@ -78,6 +79,8 @@ def test_redirect_follows_a_link_that_was_unknown_before(importer: Importer) -> 
     link = {"short_url": f"http://sign.test/{slug}"}
     assert visitor.follow(link).status_code == 404
     importer.run([{"url": "https://example.com/there", "slug": slug}])
+    # Other processes are told, and each hears of it in its own time.
+    wait_until(lambda: visitor.follow(link).status_code == 302)
     assert visitor.follow(link).headers["Location"] == "https://example.com/there"
 
 
