@@ -252,6 +252,7 @@ def test_standard_output_has_the_rows_alone(
         done = run_script("export", *arguments, "--url", url, env=environ, cwd=home)
         assert done.returncode == 0, done.stderr
         assert done.stdout.splitlines() == whole.splitlines()
+        assert "Warning" not in done.stderr
         assert proxy.connections == 2
         assert ('"rows": 40' if more else "40 rows") in done.stderr
         assert list(home.iterdir()) == []
