@@ -65,7 +65,8 @@ class AuditLog:
         """
         if changes is None:
             changes = [Change(event.action, event.target)]
-        own = [_own_of(event, change, datetime.now(UTC)) for change in changes]
+        at = datetime.now(UTC)
+        own = [_own_of(event, change, at) for change in changes]
         if not own:
             return True
         shared = self._shared_of(event)

@@ -23,6 +23,8 @@ from api.links.schemas import LINK_IN
 
 MOST = (1 << 53) - 1
 _TIMES = ("starts_at", "expires_at")
+# Numbers that JSON tells as whole: not those that only have no fraction.
+_NUMBERS = frozenset(("max_clicks", "clicks", "redirect_status"))
 _LOADER = Loader(LINK_IN)
 
 _Url = Annotated[str, Meta(min_length=1, max_length=MAX_URL_LENGTH)]
@@ -94,10 +96,6 @@ def read_plain(
     if values.get("metadata") and complaint(values["metadata"]):
         return None
     return values
-
-
-# Numbers that JSON tells as whole: not those that only have no fraction.
-_NUMBERS = frozenset(("max_clicks", "clicks", "redirect_status"))
 
 
 def _is_plain_tag(tag: str) -> bool:
